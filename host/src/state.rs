@@ -6,7 +6,8 @@
 //!
 //! Invariants: the writes of a call are kept whole or not at all ([`KeyedState::end_call`]); the writes of a transaction
 //! reach the local stores only after its commit ([`KeyedState::committed`]); after a fault of a local store the state is of
-//! no more use, until it is rebuilt.
+//! no more use, until it is rebuilt; a call that has too many expired entries to delete for one transaction fails no
+//! record ([`KeyedState::must_commit`]).
 
 pub mod changes;
 pub mod layer;
@@ -34,6 +35,10 @@ pub enum StateError {
     /// The call's time was over while entries were passed that have expired.
     #[error("the time of the call was over during a scan")]
     OutOfTime,
+    /// The access met more expired entries than the open transaction takes deletions of: no record is to blame. See
+    /// [`KeyedState::must_commit`].
+    #[error("more entries have expired than the transaction deletes")]
+    TransactionFull,
     /// There is no such store now: outside of a call there is none at all.
     #[error("entries of a store can be read and written in process and tick only")]
     Closed,
@@ -44,6 +49,8 @@ pub enum StateError {
 pub struct KeyedState {
     stores: Vec<Store>,
     fault: Option<LocalError>,
+    /// Set by an access that is [`StateError::TransactionFull`], until the call is ended.
+    must_commit: bool,
     /// Let go after the stores: fields are dropped in their order.
     _held: Option<Box<dyn Any + Send>>,
 }
@@ -51,7 +58,7 @@ pub struct KeyedState {
 impl KeyedState {
     /// `stores` in the order of the spec.
     pub fn new(stores: Vec<Store>) -> Self {
-        Self { stores, fault: None, _held: None }
+        Self { stores, fault: None, must_commit: false, _held: None }
     }
 
     /// Keeps `held` for as long as the local stores are open: a right to open them, for example.
@@ -125,8 +132,10 @@ impl KeyedState {
         access: impl FnOnce(&mut Store) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
         let result = access(self.stores.get_mut(store).ok_or(StateError::Closed)?);
-        if let Err(StateError::Local(error)) = &result {
-            self.fault = Some(error.clone());
+        match &result {
+            Err(StateError::Local(error)) => self.fault = Some(error.clone()),
+            Err(StateError::TransactionFull) => self.must_commit = true,
+            _ => {}
         }
         result
     }
@@ -136,6 +145,13 @@ impl KeyedState {
         self.fault.as_ref()
     }
 
+    /// Returns true if the current call cannot go on before the open transaction is committed, since that takes no more
+    /// deletions of expired entries. The call's writes are dropped, the deletions are committed, and the call is made again.
+    /// An abort instead would bring the entries back, and the call would meet the same ones for ever.
+    pub fn must_commit(&self) -> bool {
+        self.must_commit
+    }
+
     /// Returns true if the current call wrote.
     pub fn has_call_writes(&self) -> bool {
         self.stores.iter().any(Store::has_call_writes)
@@ -143,6 +159,7 @@ impl KeyedState {
 
     /// Ends the current call: its writes are kept for the transaction, or dropped.
     pub fn end_call(&mut self, keep: bool) {
+        self.must_commit = false;
         self.stores.iter_mut().for_each(|store| store.end_call(keep));
     }
 
@@ -180,6 +197,7 @@ impl KeyedState {
 
     /// Forgets the changes of the aborted transaction.
     pub fn roll_back(&mut self) {
+        self.must_commit = false;
         self.stores.iter_mut().for_each(Store::roll_back);
     }
 

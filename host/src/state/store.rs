@@ -198,8 +198,9 @@ impl Store {
     }
 
     /// Entries from `start` on, below `end` if there is one, in ascending order: `limit` at most, and [`SCAN_BYTES_MAX`].
-    /// Expired ones that it passes are deleted, as far as the transaction takes deletions. There may be millions of them, so
-    /// `goes_on` is asked after each few thousand; false ends the scan with an error.
+    /// Expired ones that it passes are deleted. There may be millions of them, so `goes_on` is asked after each few
+    /// thousand; false ends the scan with an error. Once the transaction takes no more deletions, the scan ends with
+    /// [`StateError::TransactionFull`]. The same scan in the next transaction has fewer of them to pass.
     pub fn scan(
         &mut self,
         start: &[u8],
@@ -230,7 +231,7 @@ impl Store {
         end: Option<&[u8]>,
         now: Timestamp,
         found: &mut Found,
-    ) -> Result<Option<Vec<u8>>, LocalError> {
+    ) -> Result<Option<Vec<u8>>, StateError> {
         // No key is as long as a bound that is cut here, so the whole bound tells which entries are within.
         let from = &start[..start.len().min(KEY_BYTES_MAX)];
         let to = end.filter(|end| end.len() <= KEY_BYTES_MAX);
@@ -260,7 +261,11 @@ impl Store {
         let written = merged(self.call.changes.range(from, to), self.transaction.changes.range(from, to));
         let local = &mut self.local;
         scan_over(written, |on_entry| local.scan(from, to, on_entry), &mut take)?;
-        self.expire_all(expired);
+        if !self.expire_all(expired) {
+            // A scan that passed the others undeleted would pass them again in each call, and one call may have no time
+            // for all of them: it would be aborted with its deletions, for ever.
+            return Err(StateError::TransactionFull);
+        }
         Ok(next)
     }
 

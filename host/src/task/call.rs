@@ -36,15 +36,15 @@ impl Task {
         Step::Idle
     }
 
-    /// Runs a batch. A single record with a verdict fails without a call.
+    /// Runs a batch. A single record with a verdict fails without a call. None as in [`Task::call`].
     pub(super) fn process(
         &mut self,
         batch: &Batch,
         context: &mut StepContext<'_>,
-    ) -> Result<Result<Output, RecordFailure>, SessionError> {
+    ) -> Result<Option<Result<Output, RecordFailure>>, SessionError> {
         self.called = Some(batch.first_offset);
         if let Some(failure) = self.verdicts.failed(batch.first_offset).filter(|_| batch.len() == 1) {
-            return Ok(Err(failure.clone()));
+            return Ok(Some(Err(failure.clone())));
         }
         self.revision.observer.metrics.guest.batch_records.observe(batch.len() as f64);
         self.call(|guest, call, state| guest.process(batch, call, state), context)
@@ -52,11 +52,14 @@ impl Task {
 
     /// Calls the guest. A failure drops the instance. A fault of the local state, or of the host, says nothing of the
     /// records: it is the outer error, which aborts the transaction.
+    ///
+    /// None: the transaction has no room for more expiries of the state, and is to be committed with those that it has. The
+    /// call has changed nothing else, and is to be made again.
     pub(super) fn call(
         &mut self,
         call: impl FnOnce(&mut dyn Guest, Call, &mut KeyedState) -> Result<Output, GuestError>,
         context: &mut StepContext<'_>,
-    ) -> Result<Result<Output, RecordFailure>, SessionError> {
+    ) -> Result<Option<Result<Output, RecordFailure>>, SessionError> {
         let guest = self.guest.as_mut().expect("ensured in step");
         let metrics = &self.revision.observer.metrics;
         let timer = metrics.guest.call_time.start_timer();
@@ -67,20 +70,29 @@ impl Task {
             let message = format!("the local state failed: {fault}");
             return Err(SessionError::Withheld { code: Code::StateUnavailable, message });
         }
+        if context.state.must_commit() {
+            context.state.end_call(false);
+            self.guest = None;
+            self.has_expiries = true;
+            let id = &self.revision.settings.id;
+            let partition = self.id.partition;
+            tracing::info!(transform = %id, partition, "a call is made again after a commit of expired entries");
+            return Ok(None);
+        }
         // The system refused memory that the guest was granted, for example.
         if let Err(error @ (GuestError::Host(_) | GuestError::Stalled(_))) = &result {
             self.guest = None;
             let RecordFailure { code, message } = RecordFailure::of_guest(error);
             return Err(SessionError::Withheld { code, message });
         }
-        Ok(result.map_err(|error| {
+        Ok(Some(result.map_err(|error| {
             let failure = RecordFailure::of_guest(&error);
             if failure.is_trap() {
                 metrics.guest.trapped(failure.reason());
             }
             self.guest = None;
             failure
-        }))
+        })))
     }
 
     /// Proves an output. An instance whose output breaks the contract is not to be trusted with the next batch.

@@ -13,17 +13,19 @@ impl Task {
         self.guest = None;
         self.waits.undo_pause();
         self.ticks.rewind();
+        self.has_expiries = false;
         self.update_state();
     }
 
     /// The transaction with everything up to [`Task::next_offset`] was committed.
     pub fn committed(&mut self, changelogs: &Positions) {
-        if self.has_worked() {
+        if self.has_ended_calls() {
             self.offsets.work_was_committed(&self.revision.settings, changelogs);
         }
         self.offsets.were_committed();
         self.waits.keep_pause();
         self.ticks.committed();
+        self.has_expiries = false;
         self.verdicts.committed(self.offsets.next());
         self.skip_control_records();
         self.update_state();
@@ -40,12 +42,13 @@ impl Task {
     }
 
     /// The offset to be committed, with metadata; None if nothing was done since the last commit. `changelogs` are the
-    /// positions of its state's changelogs. After a tick the offset is unchanged, so that a commit always proves who owns
-    /// the partition. Control records that were passed go with the metadata of the last commit: no revision has worked.
+    /// positions of its state's changelogs. After a tick, or expiries alone, the offset is unchanged, so that a commit
+    /// always proves who owns the partition. Control records that were passed, and expiries alone, go with the metadata of the
+    /// last commit: no revision has worked.
     pub fn commit_offset(&self, changelogs: &Positions) -> Option<CommitOffset> {
-        let metadata = if self.has_worked() {
+        let metadata = if self.has_ended_calls() {
             self.offsets.own_metadata(&self.revision.settings, changelogs)
-        } else if self.has_passed() {
+        } else if self.has_expiries || self.has_passed() {
             self.offsets.stored_metadata()
         } else {
             return None;
@@ -60,6 +63,12 @@ impl Task {
 
     /// Returns true if the open transaction has work of the task.
     pub fn has_worked(&self) -> bool {
+        self.has_ended_calls() || self.has_expiries
+    }
+
+    /// Returns true if the open transaction has work of the revision itself. Deletions of expired entries are none: the call
+    /// that met them is yet to be made.
+    pub fn has_ended_calls(&self) -> bool {
         self.offsets.have_moved() || self.ticks.has_uncommitted()
     }
 

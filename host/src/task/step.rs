@@ -27,7 +27,8 @@ pub struct StepContext<'a> {
 /// The outcome of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// A call was made, or a failed record was dealt with.
+    /// A call was made, or a failed record was dealt with. A call that the transaction had no room for is made again in the
+    /// next one.
     Worked,
     /// The revision on trial trapped, or no instance of it could be made. Abort, and go back to the one before.
     Refused(RecordFailure),
@@ -68,7 +69,10 @@ impl Task {
         let revision = self.revision.clone();
         let settings = &revision.settings;
         let spans = self.begin_spans(&batch, context.now.wall);
-        let result = self.process(&batch, context)?;
+        let Some(result) = self.process(&batch, context)? else {
+            self.buffer.put_back(batch);
+            return Ok(Step::Worked);
+        };
         let outcome = self.check(&batch, &result, &settings.output);
         let outcome = outcome.map(|checked| checked.with_trace_spans(&spans.rows));
         if let Some(failure) = self.refused_by(&outcome) {
@@ -106,7 +110,7 @@ impl Task {
         let revision = self.revision.clone();
         let settings = &revision.settings;
         let spans = self.begin_spans(&one, context.now.wall);
-        let result = self.process(&one, context)?;
+        let Some(result) = self.process(&one, context)? else { return Ok(Step::Worked) };
         let outcome = self.check(&one, &result, &settings.output);
         let outcome = outcome.map(|checked| checked.with_trace_spans(&spans.rows));
         if let Some(failure) = self.refused_by(&outcome) {
@@ -141,6 +145,10 @@ impl Task {
         let offset = self.offsets.next();
         row.push(&RecordRef { offset, timestamp: at.0, key: None, value: None, headers: &[] });
         let result = self.call(|guest, call, state| guest.tick(Call { now: at, ..call }, state), context)?;
+        let Some(result) = result else {
+            self.ticks.put_back();
+            return Ok(Step::Worked);
+        };
         let limits = OutputLimits {
             records_per_input: settings.output.records_per_input.saturating_mul(TICK_ROWS),
             bytes_per_input: settings.output.bytes_per_input.saturating_mul(TICK_ROWS as usize),

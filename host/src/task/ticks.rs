@@ -80,6 +80,13 @@ impl Ticks {
         self.called = None;
     }
 
+    /// The call of the tick was cut short, through no fault of the guest: the tick is due again.
+    pub fn put_back(&mut self) {
+        if let Some(at) = self.called.take() {
+            self.next = Some(Next { at, latest: Monotonic::PAST });
+        }
+    }
+
     pub fn has_uncommitted(&self) -> bool {
         self.uncommitted.is_some()
     }
@@ -145,6 +152,13 @@ mod tests {
         let mut ticks = taken();
         ticks.note_failure();
         ticks.rewind();
+        assert_eq!(next_at(&ticks), Some(3000));
+        let mut ticks = taken();
+        ticks.put_back();
+        assert_eq!((next_at(&ticks), ticks.has_uncommitted()), (Some(2000), false));
+        assert!(ticks.is_due(now(1900, 600)), "the wall clock was set back meanwhile");
+        ticks.committed();
+        assert_eq!(ticks.take(EVERY, now(2100, 700)), Timestamp(2100));
         assert_eq!(next_at(&ticks), Some(3000));
     }
 

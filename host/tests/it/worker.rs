@@ -1,6 +1,7 @@
 //! A worker's task manager over an embedded log, and over a fake one in virtual time.
 
 mod bench;
+mod expiries;
 mod fake;
 mod intervals;
 mod refused;

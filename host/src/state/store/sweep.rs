@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Store;
 use crate::model::units::Timestamp;
+use crate::state::StateError;
 use crate::state::layer::ENTRY_BYTES;
 use crate::state::local::{Entry, LocalError};
 
@@ -19,7 +20,8 @@ const LOOKS_PER_CHANGE: usize = 4;
 /// Entries that are looked at between two questions about the time.
 const LOOKS_AT_ONCE: usize = 256;
 /// Bytes of a store's changes above which a transaction takes no more expiries: reads of expired entries are without
-/// limit, and the worker commits before long.
+/// limit. A worker commits a transaction with more changes than this at once. So a call that meets more of them is cut,
+/// has deleted some or finds those of a transaction that ended without work, and has less to delete after the commit.
 const TRANSACTION_BYTES_MAX: usize = 16 << 20;
 /// A full store may exceed its limit by this part of it, until each of its entries was looked at.
 const SLACK_DIVISOR: i64 = 8;
@@ -73,7 +75,7 @@ fn expires_at(ttl: Option<Duration>, entry: &Entry) -> Option<Timestamp> {
 impl Store {
     /// Deletes an expired entry that no write of the current call is above. Returns false if the transaction takes no more.
     pub(super) fn expire(&mut self, key: Vec<u8>, value_bytes: usize) -> bool {
-        if self.transaction.bytes >= TRANSACTION_BYTES_MAX {
+        if !self.takes_expiries() {
             return false;
         }
         self.last_read.forget();
@@ -83,6 +85,12 @@ impl Store {
         true
     }
 
+    /// Returns false if the transaction takes no more deletions of expired entries.
+    fn takes_expiries(&self) -> bool {
+        self.transaction.bytes <= TRANSACTION_BYTES_MAX
+    }
+
+    /// Deletes expired entries as [`Store::expire`] does, until the transaction takes no more.
     pub(super) fn expire_all(&mut self, expired: Vec<(Vec<u8>, usize)>) -> bool {
         expired.into_iter().all(|(key, value_bytes)| self.expire(key, value_bytes))
     }
@@ -110,12 +118,13 @@ impl Store {
         Ok(())
     }
 
-    /// Makes room for a write by which a full store grows by `more` bytes. Returns true if it has its room.
+    /// Makes room for a write by which a full store grows by `more` bytes. Returns true if it has its room. Expired entries
+    /// that this transaction cannot delete may be its room after the commit ([`StateError::TransactionFull`]).
     ///
     /// A store is full only if the entries that have expired do not make the room. To look at all of them at once would
     /// hold up the worker, so the writes share the work by their size: until each entry was looked at, they may exceed the
     /// limit, and the round ends before they have used up the slack.
-    pub(super) fn make_room(&mut self, more: i64, limit: i64, now: Timestamp) -> Result<bool, LocalError> {
+    pub(super) fn make_room(&mut self, more: i64, limit: i64, now: Timestamp) -> Result<bool, StateError> {
         if self.settings.ttl.is_none() || self.full_round.full_until.is_some_and(|until| now < until) {
             return Ok(false);
         }
@@ -146,7 +155,11 @@ impl Store {
                 return Ok(self.bytes() + more <= limit);
             }
         }
-        Ok(self.bytes() + more <= limit + slack)
+        let has_room = self.bytes() + more <= limit + slack;
+        if !has_room && !self.takes_expiries() {
+            return Err(StateError::TransactionFull);
+        }
+        Ok(has_room)
     }
 
     /// Looks at up to `entries_max` entries of the local store, or until the expired ones have `bytes_max` bytes.

@@ -272,6 +272,52 @@ fn a_store_that_one_transaction_has_filled_has_room_once_it_expires() {
     assert_eq!(puts(&mut store, 1000, 1, TTL_MS), 1);
 }
 
+/// Expired entries with long keys: a transaction deletes 280 of them.
+fn with_long_keys(entries: usize) -> Changelog {
+    let key = |n: usize| format!("{n:04}{}", "k".repeat(60_000)).into_bytes();
+    let entry = Entry { written_at: Timestamp(0), value: b"v".to_vec() };
+    (0..entries).map(|n| (key(n), entry.clone())).collect()
+}
+
+/// The deletions are committed and the call is made again, as a task does, until the scan has passed all of them.
+#[test]
+fn a_scan_over_more_expired_entries_than_a_transaction_deletes_ends_after_some_commits() {
+    let mut changelog = with_long_keys(700);
+    changelog.insert(b"z".to_vec(), Entry { written_at: Timestamp(TTL_MS), value: b"alive".to_vec() });
+    let mut store = restored(&changelog, 1 << 30);
+    let mut commits = 0;
+    let found = loop {
+        put(&mut store, "of the call", 1, TTL_MS).expect("room");
+        match store.scan(b"", Some(b"o"), 9, Timestamp(TTL_MS), &mut || true) {
+            Ok(found) => break found,
+            Err(error) => assert_eq!(error, StateError::TransactionFull),
+        }
+        assert!(commits < 9, "{} entries are left", changelog.len());
+        store.end_call(false);
+        commit(&mut store, &mut changelog, TTL_MS);
+        commits += 1;
+    };
+    assert_eq!((found, commits), (Vec::new(), 2));
+    store.roll_back();
+    assert_eq!((store.mark().entries, changelog.len()), (141, 141), "an abort brings those of its transaction back");
+    assert_eq!(store.get(b"of the call", Timestamp(TTL_MS)), Ok(None));
+    let found = store.scan(b"", None, 9, Timestamp(TTL_MS), &mut || true);
+    assert_eq!(found, Ok(vec![(b"z".to_vec(), b"alive".to_vec())]));
+}
+
+#[test]
+fn a_write_waits_for_the_room_of_entries_that_its_transaction_cannot_delete() {
+    let mut changelog = with_long_keys(700);
+    let full: usize = changelog.iter().map(|(key, entry)| key.len() + entry.value.len()).sum();
+    let mut store = restored(&changelog, full as u64);
+    let write = |store: &mut Store, n: usize| put(store, &format!("new {n:03}"), 1_000_000, TTL_MS);
+    let refused = (0..100).find_map(|n| write(&mut store, n).err());
+    assert_eq!(refused, Some(StateError::TransactionFull));
+    store.end_call(false);
+    commit(&mut store, &mut changelog, TTL_MS);
+    (0..16).for_each(|n| write(&mut store, n).expect("280 entries have made room"));
+}
+
 /// The work of a write is in proportion to its part of the slack.
 #[test]
 fn no_write_looks_at_all_entries() {
