@@ -3,6 +3,7 @@
 //! Most components have a struct of options, whose `Default` holds the values of options that nobody gave; the rest are
 //! constants of their components.
 
+mod error;
 pub mod exposure;
 mod file;
 mod flags;
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use error::OptionError;
 pub use file::line_of;
 pub use flags::{Auth, Flags, KafkaFlags};
 pub use machine::{group_limit, memory_bytes};
@@ -119,7 +121,7 @@ const GROUP_KEEP_ALIVE_LEAST: Duration = Duration::from_secs(1);
 
 impl Flags {
     /// Completes the flags from the file, then by default.
-    pub fn resolve(self, kafka: Option<&mut KafkaFlags>, default_dir: &str) -> Result<Config, String> {
+    pub fn resolve(self, kafka: Option<&mut KafkaFlags>, default_dir: &str) -> Result<Config, OptionError> {
         let flags = self.with_file(kafka)?;
         let transform_log = flags.transform_log();
         let keep_alive = duration(flags.group_keep_alive_interval, positions::KEEP_ALIVE_INTERVAL);
@@ -209,7 +211,7 @@ impl Flags {
         }
     }
 
-    fn access(&self) -> Result<AccessOptions, String> {
+    fn access(&self) -> Result<AccessOptions, OptionError> {
         let client_roles = self.client_roles.clone();
         if client_roles.is_some() && self.tls_client_ca.is_none() {
             return Err("--client-roles needs --tls-client-ca FILE: without it no client is asked for a certificate".into());
@@ -394,11 +396,11 @@ mod tests {
         assert_eq!(shown(&flags.resolve(None, "d").expect("valid")), ["a"]);
         for wrong in ["*", "http://a", "a b", "user@a"] {
             let options = Flags { allowed_hosts: vec![wrong.into()], ..Flags::default() };
-            assert!(options.resolve(None, "d").is_err_and(|error| error.contains("--allowed-host")), "{wrong}");
+            assert!(options.resolve(None, "d").is_err_and(|error| error.message.contains("--allowed-host")), "{wrong}");
         }
         for wrong in ["host-a:8080", "http://", "http://user@a"] {
             let options = Flags { advertise: Some(wrong.into()), ..Flags::default() };
-            assert!(options.resolve(None, "d").is_err_and(|error| error.contains("--advertise")), "{wrong}");
+            assert!(options.resolve(None, "d").is_err_and(|error| error.message.contains("--advertise")), "{wrong}");
         }
         let options = Flags { connections_max: Some(0), ..Flags::default() };
         assert!(options.resolve(None, "d").is_err());
@@ -412,7 +414,7 @@ mod tests {
             assert_eq!(host(name), Ok(Some(name.to_owned())));
         }
         for wrong in [" ", "a b", "a\nb", "a\u{1b}[31m", "-a", "é", "a/b", "a".repeat(254).as_str()] {
-            assert!(host(wrong).is_err_and(|error| error.contains("--host")), "{wrong:?}");
+            assert!(host(wrong).is_err_and(|error| error.message.contains("--host")), "{wrong:?}");
         }
         // An empty variable of the environment leaves the file's name.
         let flags = Flags { config: Some(file("host = \"of-file\"\n")), host: Some(String::new()), ..Flags::default() };
@@ -445,7 +447,7 @@ mod tests {
             };
             match (flags.resolve(None, "d"), expected) {
                 (Ok(config), Ok(has_tls)) => assert_eq!(config.server.tls.is_some(), has_tls, "{files:?}"),
-                (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
+                (Err(error), Err(part)) => assert!(error.message.contains(part), "{error}"),
                 (found, _) => panic!("{files:?}: {found:?}"),
             }
         }
@@ -470,7 +472,7 @@ mod tests {
         };
         let config = files(Some("a"), Some("r")).resolve(None, "d").expect("valid");
         assert_eq!(config.access.client_roles, Some("r".into()));
-        assert!(files(None, Some("r")).resolve(None, "d").is_err_and(|error| error.contains("--tls-client-ca")));
+        assert!(files(None, Some("r")).resolve(None, "d").is_err_and(|error| error.message.contains("--tls-client-ca")));
         assert!(files(None, Some("")).resolve(None, "d").is_ok());
     }
 
@@ -480,7 +482,7 @@ mod tests {
         let options = of("https://otel.example").expect("valid").otlp.expect("given");
         assert_eq!((options.ca, options.queue_max), (None, 2048));
         assert_eq!(of("").expect("valid").otlp, None);
-        assert!(of("otel.example:4318").is_err_and(|error| error.starts_with("--otlp-endpoint: ")));
+        assert!(of("otel.example:4318").is_err_and(|error| error.message.starts_with("--otlp-endpoint: ")));
     }
 
     /// The options of a host on Kafka by its command line, as clap reads them.
@@ -532,7 +534,7 @@ mod tests {
             "[kafka-properties]\nsasl.password = \"hunter2\"\n",
         ] {
             let options = Flags { config: Some(file(text)), ..Flags::default() };
-            let error = options.resolve(Some(&mut KafkaFlags::default()), "d").expect_err("refused");
+            let error = options.resolve(Some(&mut KafkaFlags::default()), "d").expect_err("refused").message;
             assert!(error.contains("kafka-properties is no table"), "{error}");
             assert!(!error.contains("12345678") && !error.contains("hunter2"), "{error}");
         }

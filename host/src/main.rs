@@ -43,13 +43,13 @@ fn open_kafka(cli::Brokers { addresses, config }: cli::Brokers) -> anyhow::Resul
 }
 
 fn serve(options: Flags, mut kafka: KafkaFlags) -> Result<ExitCode, cli::Error> {
-    let config = options.resolve(Some(&mut kafka), ".sandbar/serve").map_err(cli::Error::usage)?;
+    let config = options.resolve(Some(&mut kafka), ".sandbar/serve").map_err(cli::Error::option)?;
     let backend = Backend::kafka(kafka).map_err(|error| cli::Error::usage(format_args!("{error:#}")))?;
     run(config, backend)
 }
 
 fn dev(options: Flags) -> Result<ExitCode, cli::Error> {
-    let config = options.resolve(None, ".sandbar/dev").map_err(cli::Error::usage)?;
+    let config = options.resolve(None, ".sandbar/dev").map_err(cli::Error::option)?;
     run(config, Backend::Embedded)
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::api_types::ProblemDetails;
+use crate::config::OptionError;
 use crate::model::codes::{Code, Coded};
 use crate::model::spec::Problem;
 use crate::model::text;
@@ -61,6 +62,14 @@ impl Error {
             Some(LogError::Properties { code, message }) => Self::new(kind_of(*code), message).with(*code),
             Some(other) => Self::new(Kind::Failed, format_args!("{error:#}")).with(other.code()),
             None => Self::new(Kind::Failed, format_args!("{error:#}")),
+        }
+    }
+
+    /// An option of a host cannot be used.
+    pub fn option(OptionError { code, message }: OptionError) -> Self {
+        match code {
+            Some(code) => Self::usage(message).with(code),
+            None => Self::usage(message),
         }
     }
 
@@ -196,6 +205,13 @@ impl fmt::Display for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_option_shows_its_code_as_every_error_does() {
+        let shown = |code| Error::option(OptionError { code, message: "--a needs --b".to_owned() }).to_string();
+        assert_eq!(shown(None), "error: --a needs --b");
+        assert!(shown(Some(Code::OidcOptions)).starts_with("error[E083]: --a needs --b\nhint: "));
+    }
 
     #[test]
     fn a_problem_shows_its_code_and_hint_and_every_field() {

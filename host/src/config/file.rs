@@ -6,11 +6,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::flags::{Flags, KafkaFlags};
+use crate::bounded_input;
 use crate::model::by_name::ByName;
 
 /// Keys of [`KafkaFlags`] in the file.
 const KAFKA_KEYS: [&str; 7] =
     ["brokers", "cluster", "kafka-config", "kafka-properties", "kafka-teams-dir", "kafka-teams-required", "session-timeout"];
+/// Largest file of options: with every option it has 10 KiB.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Session timeouts in seconds. A worker polls at least every 60 s, and librdkafka wants the session timeout below that.
 const SESSION_TIMEOUT_S: std::ops::RangeInclusive<u64> = 1..=45;
 
@@ -121,7 +124,8 @@ fn given(path: Option<PathBuf>) -> Option<PathBuf> {
 
 fn read_file(path: &Path) -> Result<(Flags, KafkaFlags), String> {
     let here = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| here(&error))?;
+    let text = std::fs::File::open(path).and_then(|file| bounded_input::read_text(file, FILE_BYTES_MAX));
+    let text = text.map_err(|error| here(&error))?;
     // The message of a TOML error quotes the line, which may be a secret: only its place is told.
     let parsed = toml::from_str::<ByName<File>>(&text).map(|ByName(file)| file);
     let place = |error: toml::de::Error| format!("line {}: {}", line_of(&error, &text), error.message());
@@ -206,6 +210,14 @@ mod tests {
         std::fs::write(file.path(), "[kafka-properties]\n\"sasl.password\" = 12345\n").expect("written");
         let error = read_file(file.path()).map(drop).expect_err("refused");
         assert!(error.contains("kafka-properties") && !error.contains("12345"), "{error}");
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        file.as_file().set_len(FILE_BYTES_MAX + 1).expect("a file with a hole");
+        let error = read_file(file.path()).map(drop).expect_err("too long");
+        assert!(error.contains("has more than 1048576 bytes"), "{error}");
     }
 
     #[test]

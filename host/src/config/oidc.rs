@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::error::OptionError;
 use super::{Flags, duration};
 use crate::access::OidcOptions;
 use crate::model::codes::Code;
@@ -20,7 +21,7 @@ const INTERVAL_LEAST: Duration = Duration::from_secs(1);
 const CLOCK_SKEW_MOST: Duration = Duration::from_secs(600);
 
 /// The options, if there is an issuer.
-pub(super) fn options(flags: &Flags) -> Result<Option<OidcOptions>, String> {
+pub(super) fn options(flags: &Flags) -> Result<Option<OidcOptions>, OptionError> {
     let text = |flag: &Option<String>| flag.clone().filter(|text| !text.trim().is_empty());
     let Some(issuer) = text(&flags.oidc_issuer) else {
         return match text(&flags.oidc_audience) {
@@ -59,15 +60,15 @@ pub(super) fn options(flags: &Flags) -> Result<Option<OidcOptions>, String> {
     }))
 }
 
-fn algorithms(names: &[String]) -> Result<Vec<Algorithm>, String> {
+fn algorithms(names: &[String]) -> Result<Vec<Algorithm>, OptionError> {
     let given = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
     let parsed = given.map(|name| name.parse().map_err(|why| refused(&format!("--oidc-algorithms {why}"))));
     let parsed = parsed.collect::<Result<Vec<_>, _>>()?;
     if parsed.is_empty() { Ok(vec![Algorithm::Rs256, Algorithm::Es256]) } else { Ok(parsed) }
 }
 
-fn refused(why: &str) -> String {
-    format!("{why} ({})", Code::OidcOptions)
+fn refused(why: &str) -> OptionError {
+    OptionError { code: Some(Code::OidcOptions), message: why.to_owned() }
 }
 
 #[cfg(test)]
@@ -89,7 +90,9 @@ mod tests {
         change(&mut flags);
         match (options(&flags), refused) {
             (Ok(_), None) => {}
-            (Err(error), Some(part)) => assert!(error.contains(part) && error.contains("E083"), "{error}"),
+            (Err(error), Some(part)) => {
+                assert!(error.message.contains(part) && error.code == Some(Code::OidcOptions), "{error}");
+            }
             (found, _) => panic!("{found:?}"),
         }
     }

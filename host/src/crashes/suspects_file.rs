@@ -1,10 +1,10 @@
 //! The file of the suspects.
 
-use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use super::suspects::Suspects;
+use crate::bounded_input;
 
 /// The file's name in the data folder.
 pub const NAME: &str = "crashes.json";
@@ -13,15 +13,11 @@ const BYTES_MAX: u64 = 64 << 20;
 
 /// Reads the suspects of earlier runs. A missing file has none; any other failure is an error.
 pub fn read(folder: &Path) -> Result<Suspects, String> {
-    let path = folder.join(NAME);
-    match fs::metadata(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Suspects::default()),
-        Err(error) => return Err(error.to_string()),
-        Ok(metadata) if metadata.len() > BYTES_MAX => return Err(format!("it has {} bytes", metadata.len())),
-        Ok(_) => {}
+    match bounded_input::read_file(&folder.join(NAME), BYTES_MAX) {
+        Ok(json) => Suspects::parse(&json),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Suspects::default()),
+        Err(error) => Err(error.to_string()),
     }
-    let json = fs::read(&path).map_err(|error| error.to_string())?;
-    Suspects::parse(&json)
 }
 
 /// Writes the suspects, whole or not at all, for the host's user only; a power cut may not bring an older count back.

@@ -121,6 +121,12 @@ fn damaged_files_keep_no_host_from_starting() {
         assert_eq!(die(folder.path(), 0, false), Permit::Granted, "{text:?}");
         assert_eq!(die(folder.path(), 0, false), Permit::Waits, "{text:?}");
     }
+    let folder = tempfile::tempdir().expect("a folder");
+    let large = std::fs::File::create(folder.path().join(suspects_file::NAME)).expect("made");
+    large.set_len((64 << 20) + 1).expect("a file with a hole");
+    let error = suspects_file::read(folder.path()).map(drop).expect_err("too long");
+    assert_eq!(error, "has more than 67108864 bytes");
+    assert_eq!(die(folder.path(), 0, false), Permit::Granted);
     // Nothing can be written.
     let crashes = Crashes::open(Path::new("/proc/none"), Timestamp(0));
     assert_eq!(crashes.permit(&id(), 0), Permit::Granted);

@@ -51,6 +51,16 @@ pub fn all<T: DeserializeOwned>(text: &[u8]) -> Result<Vec<T>, Error> {
         .map_err(|error| classified(&error, text, DOCUMENTS_MAX))
 }
 
+/// Reads a text of any number of documents, and goes on behind one that is unfit; empty ones are left out. A text that is no
+/// YAML ends with that as the last one.
+pub fn each<T: DeserializeOwned>(text: &[u8]) -> Result<Vec<Result<T, Error>>, Error> {
+    let mut text = within(text)?.as_bytes();
+    let documents = serde_saphyr::read_with_options::<_, Placed<T>>(&mut text, limits(DOCUMENTS_MAX));
+    Ok(documents
+        .map(|read| read.map(|Placed(value)| value).map_err(|error| placed(&error).unwrap_or_else(|| malformed(&error))))
+        .collect())
+}
+
 fn limits(documents_max: usize) -> Options {
     options! {
         budget: budget! {
@@ -98,18 +108,27 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Placed<T> {
 /// Tells a text that is no YAML from one that is unfit. The text behind the place of the error was not read yet: it is
 /// looked through once, within the same limits.
 fn classified(error: &Saphyr, text: &str, documents_max: usize) -> Error {
-    let shown = error.to_string();
-    let Some((place, message)) = shown.split_once(PLACE_END) else { return malformed(error) };
+    let Some(unfit) = placed(error) else { return malformed(error) };
     let mut passing = limits(documents_max);
     passing.duplicate_keys = DuplicateKeyPolicy::PassThrough;
     if let Err(error) = serde_saphyr::from_multiple_with_options::<IgnoredAny>(text, passing) {
         return malformed(&error);
     }
+    unfit
+}
+
+/// The problem of a text of another shape, with its place.
+fn placed(error: &Saphyr) -> Option<Error> {
+    let shown = error.to_string();
+    let (place, message) = shown.split_once(PLACE_END)?;
     // `a.?` stands for a key of `a` that was not read to its end.
     let field = place.trim_end_matches(['.', '?']);
     // The library's own advice is for its callers.
     let message = message.replace(", set DuplicateKeyPolicy in Options if acceptable", "");
-    Error::Unfit { field: cut(field, MESSAGE_BYTES_MAX).to_owned(), message: cut(&message, MESSAGE_BYTES_MAX).to_owned() }
+    Some(Error::Unfit {
+        field: cut(field, MESSAGE_BYTES_MAX).to_owned(),
+        message: cut(&message, MESSAGE_BYTES_MAX).to_owned(),
+    })
 }
 
 fn malformed(error: &Saphyr) -> Error {

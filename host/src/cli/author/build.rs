@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 
 use super::super::error::{Error, Result};
 use super::super::text;
+use super::module::read_module;
 use crate::guest::check::{check_header, check_surface};
 use crate::guest::{Engine, structure};
 use crate::model::json;
@@ -37,7 +38,7 @@ impl BuildArgs {
     /// Builds the component, and returns its file.
     fn build(&self) -> anyhow::Result<PathBuf> {
         let core = self.cargo()?;
-        let module = std::fs::read(&core).with_context(|| core.display().to_string())?;
+        let module = read_module(&core).with_context(|| core.display().to_string())?;
         let component = encode(&module)?;
         let engine = Engine::new().map_err(anyhow::Error::msg)?;
         check_header(&component)?;

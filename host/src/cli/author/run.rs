@@ -13,6 +13,8 @@ use serde::Serialize;
 
 use super::super::error::{Error, Kind, Result};
 use super::super::text::json_line;
+use super::module::read_module;
+use crate::bounded_input;
 use crate::guest::{ModuleOptions, Modules};
 use crate::model::codes::Code;
 use crate::model::json;
@@ -20,6 +22,7 @@ use crate::model::names::{Digest, TeamName, TransformId};
 use crate::model::spec::{GuestConfig, RawSpec, Spec, StoreSpec};
 use crate::model::text;
 use crate::model::units::Timestamp;
+use crate::model::yaml;
 use crate::ports::{LogRecord, Table, TopicPartition};
 use crate::record_json::{self, Form, RecordContent};
 use crate::secrets::{SecretOptions, Secrets};
@@ -33,6 +36,10 @@ use crate::telemetry::metrics::Metrics;
 
 /// Longest line of input.
 const LINE_BYTES_MAX: usize = 64 << 20;
+/// Largest file of a store's or a table's entries: by default, a host takes no larger table.
+const ENTRIES_BYTES_MAX: u64 = 256 << 20;
+/// Largest file of a config: the reader of YAML takes no more.
+const CONFIG_BYTES_MAX: u64 = yaml::BYTES_MAX as u64;
 /// Text of a key in a warning.
 const KEY_BYTES_MAX: usize = 200;
 
@@ -104,7 +111,7 @@ impl RunArgs {
     fn stream(&self, input: &mut dyn BufRead, output: &mut dyn Write, errors: &mut dyn Write) -> Result<usize> {
         let filter = with_guest_errors(&self.log);
         logging::init(&LogOptions { filter, format: LogFormat::Json }, None).map_err(Error::usage)?;
-        let module = std::fs::read(&self.module).map_err(|error| Error::file(&self.module, error))?;
+        let module = read_module(&self.module).map_err(|error| Error::file(&self.module, error))?;
         let spec = self.spec(Digest::of(&module)).map_err(unusable)?;
         let scratch = tempfile::tempdir().map_err(|error| Error::new(Kind::Failed, error))?;
         let folder = self.secrets_dir.clone().filter(|path| !path.as_os_str().is_empty());
@@ -266,14 +273,14 @@ impl Table for FileTable {
 }
 
 fn read_records(path: &Path) -> anyhow::Result<Vec<LogRecord>> {
-    let text = std::fs::read(path).with_context(|| path.display().to_string())?;
+    let text = bounded_input::read_file(path, ENTRIES_BYTES_MAX).with_context(|| path.display().to_string())?;
     let incoming = record_json::parse(&text, true, usize::MAX, Timestamp::now())
         .map_err(|refused| anyhow::anyhow!("{}: record {}: {}", path.display(), refused.index + 1, refused.message))?;
     Ok(incoming.into_iter().map(|incoming| incoming.record).collect())
 }
 
 fn read_config(path: &Path) -> anyhow::Result<GuestConfig> {
-    let text = std::fs::read(path).with_context(|| path.display().to_string())?;
+    let text = bounded_input::read_file(path, CONFIG_BYTES_MAX).with_context(|| path.display().to_string())?;
     // JSON is YAML.
     GuestConfig::of_yaml(&text).with_context(|| format!("{} is no JSON or YAML object", path.display()))
 }

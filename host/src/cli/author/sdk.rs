@@ -1,6 +1,7 @@
 //! The guest SDK of this version, as sources that a transform's crate depends on by a path. So no crate depends on a name of
 //! a registry that anybody could take, and the SDK is always the one that the host was made with.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use toml::{Table, Value};
 
 use super::super::error::{Error, Kind, Result};
 use super::super::text;
+use crate::bounded_input;
 
 /// The folder of the SDK, beside a crate or in the root of its workspace.
 pub const FOLDER: &str = "sandbar-sdk";
@@ -19,6 +21,8 @@ const FILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/sdk_files.rs
 /// The workspace's manifest: the SDK's manifests inherit values of it.
 const WORKSPACE: &str = include_str!("../../../../Cargo.toml");
 const LICENSE: &str = include_str!("../../../../LICENSE");
+/// Largest manifest that is looked at: that of the SDK has 2 KiB.
+const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug, Args)]
 pub struct SdkArgs {
@@ -68,7 +72,8 @@ pub fn is_sdk(folder: &Path) -> bool {
 }
 
 fn manifest(folder: &Path) -> Option<Table> {
-    std::fs::read_to_string(folder.join("Cargo.toml")).ok()?.parse().ok()
+    let file = File::open(folder.join("Cargo.toml")).ok()?;
+    bounded_input::read_text(file, MANIFEST_BYTES_MAX).ok()?.parse().ok()
 }
 
 /// The version of the copy of the SDK in a folder. None: there is none, or it is a checkout's own.

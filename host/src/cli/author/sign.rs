@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use self::private_key::PrivateKey;
 use super::super::error::{Error, Kind, Result};
 use super::super::text;
+use super::module::read_module;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TeamName};
 use crate::model::signature::{ENVELOPE_BYTES_MAX, Envelope};
@@ -135,7 +136,7 @@ impl VerifyArgs {
 }
 
 fn digest_of(module: &Path) -> Result<Digest> {
-    std::fs::read(module).map(|bytes| Digest::of(&bytes)).map_err(|error| Error::file(module, error))
+    read_module(module).map(|bytes| Digest::of(&bytes)).map_err(|error| Error::file(module, error))
 }
 
 /// The place of a module's signature: beside the module.

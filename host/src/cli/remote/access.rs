@@ -13,12 +13,15 @@ use ureq::http::HeaderValue;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::super::error::{Error, Kind, Result};
+use crate::bounded_input;
 use crate::model::codes::Code;
 use crate::model::text::OneLine;
 use crate::trust;
 
 /// Longest token: one of an identity provider has its owner's groups in it.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// Largest file of authorities, of a certificate or of a key: all authorities of a system have 300 KiB.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The options of a client for TLS and sign-in.
 #[derive(Debug, Clone, Default)]
@@ -88,7 +91,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| unusable(path, error))
+    bounded_input::read_file(path, FILE_BYTES_MAX).map_err(|error| unusable(path, error))
 }
 
 fn unusable(path: &Path, reason: impl fmt::Display) -> Error {

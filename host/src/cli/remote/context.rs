@@ -15,9 +15,13 @@ use super::access::Access;
 use super::client::Client;
 use super::keyring;
 use super::provider_login::ProviderLogin;
+use crate::bounded_input;
 use crate::config::line_of;
 use crate::model::by_name::ByName;
 use crate::model::text::OneLine;
+
+/// Largest file of contexts: a thousand fit, each with a token of an identity provider.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 #[derive(Debug, Args)]
 pub struct ContextArgs {
@@ -195,7 +199,7 @@ impl Contexts {
     }
 
     fn read(path: &Path) -> Result<Self> {
-        match std::fs::read_to_string(path) {
+        match std::fs::File::open(path).and_then(|file| bounded_input::read_text(file, FILE_BYTES_MAX)) {
             Ok(text) => {
                 let parsed = toml::from_str(&text).map(|ByName(contexts)| contexts);
                 parsed.map_err(|error| Error::file(path, reason(&error, &text)))
@@ -373,6 +377,14 @@ mod tests {
             assert!(error.contains("config.toml: line "), "{error}");
             assert!(["hunter2", "12345678", "sbt_"].iter().all(|secret| !error.contains(secret)), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_of_contexts_is_read_up_to_its_limit() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        file.as_file().set_len(FILE_BYTES_MAX + 1).expect("a file with a hole");
+        let error = Contexts::read(file.path()).expect_err("too long").to_string();
+        assert!(error.contains("has more than 16777216 bytes"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! `sandbar test`: the dry run of a transform, or of a candidate for it. Nothing is produced or committed.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,6 +14,10 @@ use super::manifest::{LocalModule, Manifest, ModuleSource};
 use super::registry::RegistryArgs;
 use super::session::{Session, Target, route};
 use crate::api_types::{DryRunReport, JsonOrText};
+use crate::bounded_input;
+
+/// Most bytes of records that are sent: a host takes fewer by default (`records_bytes_max`).
+const RECORDS_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
 pub struct DryRunArgs {
@@ -90,12 +93,10 @@ fn only(path: &Path) -> Result<Manifest> {
 
 fn read_records(path: &Path) -> Result<Vec<u8>> {
     if path != Path::new("-") {
-        return std::fs::read(path).map_err(|error| Error::file(path, error));
+        return bounded_input::read_file(path, RECORDS_BYTES_MAX).map_err(|error| Error::file(path, error));
     }
-    let mut records = Vec::new();
-    let read = std::io::stdin().lock().read_to_end(&mut records);
-    read.map_err(|error| Error::usage(format_args!("standard input cannot be read: {error}")))?;
-    Ok(records)
+    let read = bounded_input::read(std::io::stdin().lock(), RECORDS_BYTES_MAX);
+    read.map_err(|error| Error::usage(format_args!("standard input: {error}")))
 }
 
 /// Describes the report record by record: the outputs, or the failure.

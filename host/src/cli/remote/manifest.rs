@@ -19,6 +19,10 @@ use super::registry::{self, Provenance, Reference, RegistryArgs};
 
 /// The name of the file that verbs look for.
 pub const FILE: &str = "transform.yaml";
+/// Largest file of specs: the reader of YAML takes no more.
+const FILE_BYTES_MAX: u64 = yaml::BYTES_MAX as u64;
+/// Most documents with problems that one error tells: each of them is read again.
+const UNFIT_MAX: usize = 50;
 
 /// One document of the file.
 #[derive(Debug)]
@@ -46,53 +50,97 @@ pub struct LocalModule {
 impl Manifest {
     /// Reads every document; each must have team and name.
     pub fn read(path: &Path) -> Result<Vec<Self>> {
-        let text = std::fs::read(path).map_err(|error| {
+        let text = bounded_input::read_file(path, FILE_BYTES_MAX).map_err(|error| {
             let error = Error::file(path, error);
             error.with_hint("-f names the spec's file; `sandbar new` makes a folder with one")
         })?;
         Self::parse(&text, path)
     }
 
-    /// Reads every document of a file's text.
+    /// Reads every document of a file's text. An error tells the problems of all documents.
     pub fn parse(text: &[u8], path: &Path) -> Result<Vec<Self>> {
         let specs = RawSpec::all_of_yaml(text).map_err(|error| unfit(path, text, error))?;
-        let manifests = specs.into_iter().map(|spec| Self::of(spec, path)).collect::<Result<Vec<_>>>()?;
-        if manifests.is_empty() {
+        if specs.is_empty() {
             return Err(Error::file(path, "there is no spec in it").with(Code::Spec));
         }
-        Ok(manifests)
+        let is_one = specs.len() == 1;
+        let mut manifests = Vec::new();
+        let mut problems = Vec::new();
+        for (i, spec) in specs.into_iter().enumerate() {
+            match Self::of(spec, path) {
+                Ok(manifest) => manifests.push(manifest),
+                Err(found) => problems.extend(placed(found, i + 1, is_one)),
+            }
+        }
+        if problems.is_empty() { Ok(manifests) } else { Err(Error::spec(path, &problems)) }
     }
 
-    fn of(mut spec: RawSpec, path: &Path) -> Result<Self> {
-        let name = |field: &str, value: &Option<String>| {
-            let problem = || Problem { field: field.to_owned(), message: "is missing: deploying needs to know it".into() };
-            value.clone().ok_or_else(|| Error::spec(path, &[problem()]))
-        };
-        let id = format!("{}/{}", name("team", &spec.team)?, name("name", &spec.name)?);
-        let id = id.parse().map_err(|error| Error::file(path, error).with_code(Code::Spec.as_str()))?;
+    fn of(mut spec: RawSpec, path: &Path) -> Result<Self, Vec<Problem>> {
+        let id = id_of(&spec);
         let file = spec.module.take_if(|module| !module.starts_with("sha256:"));
         let folder = path.parent().unwrap_or(Path::new(""));
         let module = file.map(|place| ModuleSource::parse(&place, folder, Provenance::Spec)).transpose();
-        let module = module.map_err(|reason| Error::file(path, format_args!("module: {reason}")))?;
-        Ok(Self { id, spec, module })
+        let module = module.map_err(|message| Problem { field: "module".to_owned(), message });
+        match (id, module) {
+            (Ok(id), Ok(module)) => Ok(Self { id, spec, module }),
+            (id, module) => Err(id.err().into_iter().flatten().chain(module.err()).collect()),
+        }
     }
+}
+
+/// The name of the transform, or every reason why the spec has none.
+fn id_of(spec: &RawSpec) -> Result<TransformId, Vec<Problem>> {
+    let missing =
+        |field: &str| Problem { field: field.to_owned(), message: "is missing: deploying needs to know it".to_owned() };
+    match (&spec.team, &spec.name) {
+        (Some(team), Some(name)) => {
+            let parsed = format!("{team}/{name}").parse::<TransformId>();
+            parsed.map_err(|error| vec![Problem { field: String::new(), message: error.to_string() }])
+        }
+        (team, name) => {
+            let named = [("team", team.is_some()), ("name", name.is_some())];
+            Err(named.into_iter().filter(|(_, is_there)| !is_there).map(|(field, _)| missing(field)).collect())
+        }
+    }
+}
+
+/// Puts the number of their document before problems, if there are several documents.
+fn placed(problems: Vec<Problem>, number: usize, is_one: bool) -> Vec<Problem> {
+    let place = |field: &str| match field {
+        field if is_one => field.to_owned(),
+        "" => format!("document {number}"),
+        field => format!("document {number}: {field}"),
+    };
+    problems.into_iter().map(|problem| Problem { field: place(&problem.field), ..problem }).collect()
 }
 
 /// The error of a file that is not YAML, or of every place in it that is no spec: the typed reader ends at the first.
 fn unfit(path: &Path, text: &[u8], error: yaml::Error) -> Error {
-    let yaml::Error::Unfit { field, message } = error else { return Error::file(path, error).with(Code::Spec) };
-    let documents: Vec<serde_json::Value> = yaml::all(text).unwrap_or_default();
-    let is_one = documents.len() <= 1;
-    let place = |number: usize, field: &str| if is_one { field.to_owned() } else { format!("document {number}: {field}") };
-    let found = documents.iter().enumerate().flat_map(|(i, document)| {
-        let placed = |problem: Problem| Problem { field: place(i + 1, &problem.field), ..problem };
-        misfits(document).into_iter().map(placed).collect::<Vec<_>>()
-    });
-    let found: Vec<Problem> = found.collect();
-    // The first may be no misfit: a size in no known unit, say.
-    let is_told = |problem: &Problem| problem.field == field || problem.field.ends_with(&format!(": {field}"));
-    let first = (!found.iter().any(is_told)).then(|| Problem { field: field.clone(), message });
-    Error::spec(path, &first.into_iter().chain(found).collect::<Vec<_>>())
+    let yaml::Error::Unfit { .. } = error else { return Error::file(path, error).with(Code::Spec) };
+    let (Ok(specs), Ok(values)) = (yaml::each::<RawSpec>(text), yaml::each::<serde_json::Value>(text)) else {
+        return Error::file(path, error).with(Code::Spec);
+    };
+    let is_one = specs.len() == 1;
+    let count = specs.iter().filter(|spec| spec.is_err()).count();
+    let unfit =
+        specs.into_iter().zip(values).enumerate().filter_map(|(i, (spec, value))| Some((i, spec.err()?, value.ok())));
+    let of_document = |(i, error, value)| placed(misfits_with(error, value), i + 1, is_one);
+    let mut problems: Vec<Problem> = unfit.take(UNFIT_MAX).flat_map(of_document).collect();
+    if let Some(more) = count.checked_sub(UNFIT_MAX).filter(|more| *more > 0) {
+        problems.push(Problem { field: String::new(), message: format!("and {more} more documents are no specs") });
+    }
+    Error::spec(path, &problems)
+}
+
+/// Every place of a document that is no spec. The typed reader's own may be none of the others: a size in no known unit, say.
+fn misfits_with(error: yaml::Error, document: Option<serde_json::Value>) -> Vec<Problem> {
+    let found = document.map(|document| misfits(&document)).unwrap_or_default();
+    let first = match error {
+        yaml::Error::Unfit { field, message } => Problem { field, message },
+        yaml::Error::Malformed(message) => Problem { field: String::new(), message },
+    };
+    let first = (!found.iter().any(|problem| problem.field == first.field)).then_some(first);
+    first.into_iter().chain(found).collect()
 }
 
 // === impl ModuleSource ===
@@ -159,7 +207,7 @@ fn is_for(team: &TeamName, module: &[u8], signature: &[u8]) -> bool {
 
 /// Reads a module.
 fn read_module(path: &Path) -> Result<Vec<u8>> {
-    bounded_input::read_file(path, registry::MODULE_BYTES_MAX)
+    author::read_module(path)
         .map_err(|error| Error::file(path, error).with_hint("`sandbar build` makes the module; --module names another file"))
 }
 
@@ -213,5 +261,45 @@ mod tests {
             let error = read(text).expect_err(text).to_string();
             assert!(error.contains(expected), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn the_problems_of_all_documents_are_told_with_their_numbers() {
+        const GOOD: &str = "team: a\nname: x\n";
+        for (text, expected) in [
+            ("inputs: [t]\n".to_owned(), &["\n  team: is missing", "\n  name: is missing"][..]),
+            (
+                format!("{GOOD}---\nteam: a\n---\nname: x\nmodule: oci://ghcr.io/a\n---\nteam: a\nname: X Y\n"),
+                &[
+                    "document 2: name: is missing",
+                    "document 3: team: is missing",
+                    "document 3: module: ",
+                    "document 4: ",
+                    "\"X Y\"",
+                ],
+            ),
+            (format!("{GOOD}---\n# none\n---\nteam: a\nteam: b\n"), &["document 2: duplicate", "line 7"]),
+            (
+                format!("{GOOD}--- # two\nteam: a\nteam: b\n---\nlimits: {{memory: lots}}\n"),
+                &["document 2: duplicate", "document 3: limits.memory: "],
+            ),
+            (
+                format!("{GOOD}---\n").repeat(2) + &"workers: x\n---\n".repeat(UNFIT_MAX + 3),
+                &["document 52: ", "and 3 more documents"],
+            ),
+        ] {
+            let error = read(&text).expect_err(&text).to_string();
+            for part in expected {
+                assert!(error.contains(part), "{text:?}: {part:?} is not in {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        file.as_file().set_len(FILE_BYTES_MAX + 1).expect("a file with a hole");
+        let error = Manifest::read(file.path()).expect_err("too long").to_string();
+        assert!(error.contains("has more than 16777216 bytes"), "{error}");
     }
 }

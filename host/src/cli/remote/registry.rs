@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::super::author::signature_path;
+use super::super::author::{MODULE_BYTES_MAX, signature_path};
 use super::super::error::{Error, Kind, Result};
 use super::super::text;
 use crate::model::authority::Authority;
@@ -27,9 +27,6 @@ use self::image::{IMAGE_BYTES_MAX, Image};
 use self::transport::{Limit, Transport};
 
 pub use self::reference::Reference;
-
-/// Largest module that is pulled, or read from a file; a host has a lower limit of its own.
-pub const MODULE_BYTES_MAX: u64 = 256 << 20;
 
 /// The way to a registry.
 #[derive(Debug, Clone, Default, Args)]

@@ -98,6 +98,15 @@ fn no_part_of_a_text_is_taken_for_a_token() {
 }
 
 #[test]
+fn options_of_a_provider_are_refused_with_their_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cli = Cli { folder: folder.path(), url: "http://127.0.0.1:1" };
+    let told = ["error[E083]: --oidc-audience needs --oidc-issuer URL\n", "hint: "];
+    cli.fails("dev --oidc-audience a", 2, &told);
+    cli.fails("serve --brokers 127.0.0.1:1 --cluster a --oidc-audience a", 2, &told);
+}
+
+#[test]
 fn a_host_does_not_start_with_a_file_that_lets_in_nobody() {
     let folder = tempfile::tempdir().expect("a folder");
     for text in ["", "# nothing\n", "secret", "sha256:00"] {

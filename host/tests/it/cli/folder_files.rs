@@ -116,6 +116,24 @@ fn every_error_of_a_folder_is_told_at_once() {
 }
 
 #[test]
+fn every_document_of_a_file_is_told_at_once() {
+    for (text, parts) in [
+        ("inputs: [t]\n---\nteam: a\n", &["document 1: team: is missing", "document 1: name: ", "document 2: name: "][..]),
+        (
+            "team: a\nname: x\n---\nteam: a\nteam: b\n---\nworkers: two\n",
+            &["document 2: duplicate", "document 3: workers: "],
+        ),
+    ] {
+        let parts = [&["error[E020]: "][..], parts].concat();
+        let make = |folder: &Path| write(folder, "several.yml", text);
+        check(make, &parts);
+        let folder = tempfile::tempdir().expect("a folder");
+        make(folder.path());
+        Cli { folder: folder.path(), url: NOWHERE }.fails("deploy -f several.yml", 2, &parts);
+    }
+}
+
+#[test]
 fn hostile_files_are_refused() {
     check(|folder| symlink("/etc/hostname", folder.join("x.yaml")).expect("linked"), &["error[E090]", "symbolic link"]);
     let name = |folder: &Path| {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::canned::{CannedHost, Reply};
-use super::command::{RunResult, sandbar};
+use super::command::{Cli, RunResult, sandbar};
 use serde_json::{Value, json};
 
 /// Clears the screen, sets the title, forges a line, and turns text around: with ESC, OSC, C1, DEL and bidi controls.
@@ -226,4 +226,30 @@ fn errors_in_a_file_are_shown_safely() {
         check_safe(&ran, "deploy");
         assert_eq!(ran.code, 2, "{ran:?}");
     }
+}
+
+/// A file that was named by mistake, or that somebody let grow, is refused before it fills the memory.
+#[test]
+fn a_file_is_read_up_to_its_limit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let large = || std::fs::File::options().create(true).write(true).truncate(false).open(folder.path().join("large"));
+    std::fs::write(folder.path().join("module.wasm"), "any bytes").expect("written");
+    let cli = Cli { folder: folder.path(), url: "http://127.0.0.1:1" };
+    for (words, bytes_max) in [
+        ("dev --config large", 1 << 20),
+        ("hosts --url https://127.0.0.1:1 --ca large", 1 << 20),
+        ("run module.wasm --config large", 16 << 20),
+        ("deploy -f large", 16 << 20),
+        ("test a/x --records large", 64 << 20),
+        ("run large", 256 << 20),
+        ("run module.wasm --table t=large", 256 << 20),
+        ("test a/x --live --module large", 256 << 20),
+    ] {
+        large().and_then(|file| file.set_len(bytes_max + 1)).expect("a file with a hole");
+        cli.fails(words, 2, &[&format!("large: has more than {bytes_max} bytes")]);
+    }
+    let mut reader = sandbar(folder.path());
+    reader.args(["test", "a/x"]).env("SANDBAR_URL", cli.url);
+    let ran = RunResult::of(reader.stdin(std::fs::File::open(folder.path().join("large")).expect("there")));
+    assert!(ran.code == 2 && ran.err.contains("standard input: has more than 67108864 bytes"), "{ran:?}");
 }
