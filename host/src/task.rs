@@ -11,6 +11,9 @@
 //!   any ---- a record fails, `then: pause` ----> paused ---- resumed, swapped ----> batches
 //! ```
 //!
+//! A call whose state must be committed first ([`KeyedState::must_commit`](crate::state::KeyedState::must_commit)) changes
+//! none of this: it is made again in the next transaction.
+//!
 //! A swap gives a task another revision between two transactions. The new one is on trial until a transaction with
 //! its work is committed: if it traps before, the step says so, and the worker goes back to the one before.
 //!
@@ -82,6 +85,8 @@ pub struct Task {
     ticks: Ticks,
     /// The last call was a tick.
     was_tick: bool,
+    /// The open transaction has deletions of expired entries, without which a call cannot go on.
+    has_expiries: bool,
     waits: Waits,
     health: Health,
     /// Changed by [`Task::update_state`] alone.
@@ -107,6 +112,7 @@ impl Task {
             offsets,
             ticks: Ticks::default(),
             was_tick: false,
+            has_expiries: false,
             waits: Waits::default(),
             health: Health::default(),
             state: State::Starting,

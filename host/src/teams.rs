@@ -120,6 +120,13 @@ impl Teams {
         Uploads::reserve(&self.uploads, team, bytes, &limits, now)
     }
 
+    /// Counts partitions of topics that a deployment is about to create, until the reservation is dropped; for good if it is
+    /// kept.
+    pub fn reserve_partitions(&self, team: &TeamName, partitions: u64, now: Instant) -> Result<Reservation, UploadExcess> {
+        let amount = UploadAmount { partitions, ..UploadAmount::default() };
+        Uploads::reserve_amount(&self.uploads, Some(team), amount, &self.limits(team), now)
+    }
+
     /// The modules that the team uploaded to this host within the last 24 hours.
     pub fn uploaded(&self, team: Option<&TeamName>, now: Instant) -> UploadAmount {
         self.uploads.used(team, now)

@@ -64,7 +64,7 @@ pub async fn list(
     }
     let since: Span =
         params.since.as_deref().unwrap_or(SINCE).parse().map_err(|why| Refusal::of_field(Code::Query, "since", why))?;
-    let permit = shared.lookups.take(params.team.as_ref().or_else(|| caller.principal.only_team())).await?;
+    let permit = shared.lookups.take(caller.principal.sharer_for(params.team.as_ref())).await?;
     blocking(move || {
         let _held = permit;
         let log = &shared.state.audit;

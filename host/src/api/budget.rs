@@ -3,8 +3,11 @@
 //! Every share of a budget notes the time of its last step. A budget without room asks the share that has stood still for
 //! the longest to give way, so only shares that move on hold bytes: a body that stops half way, or an answer that nobody
 //! reads, costs other requests only a moment.
+//!
+//! The shares of one party have half of the bytes at most. So one team's bodies, however slowly they come and however long
+//! they wait for a permit, leave bytes for others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +15,8 @@ use parking_lot::Mutex;
 use prometheus::IntGauge;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
+
+use crate::model::access::Party;
 
 /// The first bytes of every share are free: small requests never wait. The number of connections bounds these bytes.
 pub const FREE_BYTES: usize = 64 * 1024;
@@ -26,6 +31,8 @@ const WAIT: Duration = Duration::from_secs(10);
 const STUCK: Duration = Duration::from_secs(2);
 /// Time between two attempts of a share that waits.
 const POLL: Duration = Duration::from_millis(100);
+/// The part of the bytes that the shares of one party hold together, at most.
+const PARTY_PART: usize = 2;
 /// Whole shares that wait at once. More of them are refused at once, since their bytes are in memory already.
 const WHOLE_WAITING_MAX: usize = 8;
 
@@ -50,6 +57,8 @@ struct Table {
     granted_at: Option<Instant>,
     next: u64,
     shares: HashMap<u64, Entry>,
+    /// The bytes of the parties that hold any.
+    of_parties: BTreeMap<Party, usize>,
 }
 
 /// The way in which a share takes its bytes.
@@ -63,6 +72,7 @@ pub enum Kind {
 
 struct Entry {
     kind: Kind,
+    party: Option<Party>,
     bytes: usize,
     moved_at: Instant,
     /// The time at which the holder was asked to give way.
@@ -91,12 +101,14 @@ impl Budget {
         Self { inner: Arc::new(Inner { bytes_max, table: Mutex::default(), freed: Notify::new(), waiting, gauge }) }
     }
 
-    /// An empty share. `give_way` is called at most once, if another needs its bytes while it stands still.
-    pub fn share(&self, kind: Kind, give_way: impl FnOnce() + Send + 'static) -> Share {
+    /// An empty share, of a party where there is one. `give_way` is called at most once, if another needs its bytes while it
+    /// stands still.
+    pub fn share(&self, kind: Kind, party: Option<Party>, give_way: impl FnOnce() + Send + 'static) -> Share {
         let mut table = self.inner.table.lock();
         let id = table.next;
         table.next += 1;
-        let entry = Entry { kind, bytes: 0, moved_at: Instant::now(), asked_at: None, give_way: Some(Box::new(give_way)) };
+        let now = Instant::now();
+        let entry = Entry { kind, party, bytes: 0, moved_at: now, asked_at: None, give_way: Some(Box::new(give_way)) };
         table.shares.insert(id, entry);
         Share { inner: self.inner.clone(), kind, id, held: 0 }
     }
@@ -157,6 +169,23 @@ impl Drop for Share {
     }
 }
 
+// === impl Table ===
+
+impl Table {
+    fn of(&self, party: &Party) -> usize {
+        self.of_parties.get(party).copied().unwrap_or(0)
+    }
+
+    fn give_back(&mut self, party: &Party, bytes: usize) {
+        let left = self.of(party).saturating_sub(bytes);
+        if left == 0 {
+            self.of_parties.remove(party);
+        } else {
+            self.of_parties.insert(party.clone(), left);
+        }
+    }
+}
+
 // === impl Inner ===
 
 impl Inner {
@@ -166,10 +195,15 @@ impl Inner {
     fn take(&self, id: u64, bytes: usize) -> bool {
         let now = Instant::now();
         let mut table = self.table.lock();
-        if table.used + bytes <= self.bytes_max {
+        let party = table.shares.get(&id).and_then(|entry| entry.party.clone());
+        let is_over = party.as_ref().is_some_and(|party| table.of(party) + bytes > self.bytes_max / PARTY_PART);
+        if !is_over && table.used + bytes <= self.bytes_max {
             table.used += bytes;
             table.granted_at = Some(now);
             self.gauge.set(table.used as i64);
+            if let Some(party) = party {
+                *table.of_parties.entry(party).or_default() += bytes;
+            }
             if let Some(entry) = table.shares.get_mut(&id) {
                 entry.bytes += bytes;
                 entry.moved_at = now;
@@ -185,7 +219,10 @@ impl Inner {
         if table.shares.values().any(is_leaving) {
             return false;
         }
-        let others = || table.shares.iter().filter(|(_, entry)| entry.bytes > 0 && entry.give_way.is_some());
+        // Where the party has its part, only shares of its own make room.
+        let may_help = |entry: &Entry| !is_over || entry.party == party;
+        let others =
+            || table.shares.iter().filter(|(_, entry)| entry.bytes > 0 && entry.give_way.is_some() && may_help(entry));
         let still = others().filter(|(_, entry)| now.duration_since(entry.moved_at) >= STILL);
         let longest = still.min_by_key(|(_, entry)| entry.moved_at).map(|(&other, _)| other);
         let is_stuck = table.granted_at.is_some_and(|at| now.duration_since(at) >= STUCK);
@@ -208,9 +245,14 @@ impl Inner {
         let mut table = self.table.lock();
         table.used -= bytes;
         self.gauge.set(table.used as i64);
+        let mut party = None;
         if let Some(entry) = table.shares.get_mut(&id) {
             entry.bytes -= bytes;
             entry.moved_at = Instant::now();
+            party = entry.party.clone();
+        }
+        if let Some(party) = party {
+            table.give_back(&party, bytes);
         }
         drop(table);
         self.freed.notify_waiters();

@@ -67,7 +67,7 @@ pub async fn list(
     // A spec whose failed records have another way may name a topic of others: nothing of that is told.
     let is_own = shared.state.teams.topic_rights().check(&id, TopicUse::Write, &topic).is_ok();
     let found = if is_own { newest_of(&shared, &id, &topic, limit).await? } else { Vec::new() };
-    let permit = shared.pages.take(Some(&id.team)).await?;
+    let permit = shared.pages.take_for(&id.team).await?;
     blocking(move || {
         let _held = permit;
         Ok(Json(page(&id, &topic, found, &sight, limits.records_bytes_max)).into_response())
@@ -78,7 +78,7 @@ pub async fn list(
 /// Reads the newest records of a transform's dead-letter topic.
 async fn newest_of(shared: &Shared, id: &TransformId, topic: &TopicName, limit: usize) -> Result<Vec<InputRecord>, Refusal> {
     let limits = shared.state.limits;
-    let permit = shared.lookups.take(Some(&id.team)).await?;
+    let permit = shared.lookups.take_for(&id.team).await?;
     let log = shared.state.log_of(&id.team);
     let topics = [topic.clone()];
     blocking(move || {

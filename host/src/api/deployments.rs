@@ -22,7 +22,7 @@ pub async fn find(shared: &Shared, id: &TransformId) -> Result<Deployment, Refus
     if let Some(known) = shared.state.catalog.deployment(id) {
         return Ok(known);
     }
-    let permit = shared.lookups.take(Some(&id.team)).await?;
+    let permit = shared.lookups.take_for(&id.team).await?;
     let catalog = shared.state.catalog.clone();
     let id = id.clone();
     blocking(move || {
@@ -47,7 +47,7 @@ pub async fn change(
     precondition: IfMatch,
     change: Change,
 ) -> Result<ChangeResult, Refusal> {
-    let permit = shared.changes.take(Some(&id.team)).await?;
+    let permit = shared.changes.take_for(&id.team).await?;
     let catalog = shared.state.catalog.clone();
     blocking(move || {
         let _held = permit;

@@ -60,8 +60,8 @@ pub async fn dry_run(
         Media::Multipart => limits.module_bytes_max + text_bytes_max + FORM_BYTES,
         other => return Err(other.refuse("application/json or multipart/form-data")),
     };
-    let RequestBody { bytes, share } = shared.receive(body, bytes_max).await?;
-    let permit = shared.dry_runs.take(Some(&id.team)).await?;
+    let RequestBody { bytes, share } = shared.receive(&caller.principal, body, bytes_max).await?;
+    let permit = shared.dry_runs.take_for(&id.team).await?;
     let state = shared.state.clone();
     blocking(move || {
         let _held = (permit, share);

@@ -58,7 +58,7 @@ pub async fn flow(
 ) -> Result<Response, Refusal> {
     let flow = shared.state.flow.clone();
     let limits = shared.state.limits;
-    let reader = flow.reader(&caller.principal.party(), limits.flow_readers_max, limits.flow_readers_per_caller_max);
+    let reader = flow.reader(caller.principal.party(), limits.flow_readers_max, limits.flow_readers_per_caller_max);
     let reader = reader.map_err(|full| {
         let message = match full {
             FlowFull::OfHost => "too many read the flow already (flow_readers_max)",

@@ -17,6 +17,7 @@ use utoipa::IntoParams;
 use crate::api_types::{Level, LogLine, Sample};
 use crate::catalog::CatalogError;
 use crate::cluster::{LogPosition, LogTopic, SampleValue};
+use crate::deployment::check_inputs;
 use crate::model::codes::Code;
 use crate::model::json;
 use crate::model::log_entry::LogEntry;
@@ -29,7 +30,7 @@ use self::stream::{End, Source, StreamLine};
 use super::access::Caller;
 use super::deployments::find;
 use super::framing::Framing;
-use super::openapi::NoTransform;
+use super::openapi::{InputDenied, NoTransform};
 use super::problem::Refusal;
 use super::redaction::Viewer;
 use super::request::{Id, Params, flag};
@@ -137,6 +138,7 @@ pub struct TailParams {
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/tail", tag = "transforms",
     params(Id, TailParams),
     responses((status = 200, description = "In the order of their commits", content((Sample = "application/x-ndjson"), (String = "text/event-stream"))),
+        InputDenied,
         NoTransform,
         (status = 503, description = "Too many readers (E032)")))]
 pub async fn tail(
@@ -146,9 +148,13 @@ pub async fn tail(
     caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    find(&shared, &id).await?;
+    let deployment = find(&shared, &id).await?;
     let viewer = Viewer::open(&shared, caller, &id).await?;
     viewer.require_records()?;
+    // Samples stay for a while after the right to read their topic was taken away.
+    if let Ok(spec) = deployment.spec() {
+        check_inputs(&spec, &shared.state.teams.topic_rights())?;
+    }
     let limits = shared.state.limits;
     let wait = params.wait.as_deref().map_or(Ok(limits.tail_wait), |wait| span("wait", wait))?;
     if wait > limits.tail_wait_max {

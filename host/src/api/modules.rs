@@ -32,6 +32,7 @@ use super::shared::{AppState, blocking};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct UploadParams {
     /// The team whose ceiling the upload counts against; without it, it counts with all other uploads that name none.
     #[param(value_type = Option<String>)]
@@ -70,7 +71,7 @@ pub async fn upload(
         return Err(media.refuse("application/wasm or application/octet-stream"));
     }
     let bytes_max = shared.state.limits.module_bytes_max;
-    let RequestBody { bytes, share } = shared.receive(body, bytes_max).await.map_err(|problem| {
+    let RequestBody { bytes, share } = shared.receive(&caller.principal, body, bytes_max).await.map_err(|problem| {
         let bytes = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let bytes_max = bytes_max as u64;
         match problem.code() {
@@ -79,7 +80,7 @@ pub async fn upload(
         }
     })?;
     let signature = headers.get(SIGNATURE).map(signature_of).transpose()?;
-    let permit = shared.uploads.take(params.team.as_ref()).await?;
+    let permit = shared.uploads.take(caller.principal.sharer_for(params.team.as_ref())).await?;
     let state = shared.state.clone();
     let (stored, is_new, view) = blocking(move || {
         let _held = (permit, share);
@@ -88,10 +89,11 @@ pub async fn upload(
             counted(&state, accepted.map_err(DeployError::from))?;
         }
         let info = state.modules.check(params.team.as_ref(), &bytes)?;
+        // An upload above a ceiling of its team changes nothing, and has no entry.
+        let upload = Upload::reserve(&state.catalog, &state.teams, params.team.as_ref(), &info.digest, &bytes)?;
         let target = Some(info.digest.to_string());
         let team = params.team.clone();
         audit::begin(&state, AuditEntry { team, target, ..caller.entry(Action::UploadModule) })?;
-        let upload = Upload::reserve(&state.catalog, &state.teams, params.team.as_ref(), &info.digest, &bytes)?;
         let stored = upload.store(&state.catalog)?;
         let used_by = users(&state.catalog, &caller).remove(&stored.digest).unwrap_or_default();
         let is_new = stored.new || (used_by.is_empty() && !caller.sees_all());
@@ -113,13 +115,19 @@ fn signature_of(header: &HeaderValue) -> Result<Envelope, Refusal> {
 /// List all modules.
 #[utoipa::path(get, path = "/v1/modules", tag = "modules",
     responses((status = 200, description = "Those of transforms that the caller may see, by digest", body = ModuleList)))]
-pub async fn list(State(shared): AppState, caller: Caller) -> Json<ModuleList> {
-    let catalog = &shared.state.catalog;
-    let mut users = users(catalog, &caller);
-    let all = catalog.modules().into_iter();
-    let seen = all.filter(|(digest, _)| caller.sees_all() || users.contains_key(digest)).collect::<Vec<_>>();
-    let summary = |(digest, bytes)| ModuleSummary::of(digest, bytes, users.remove(&digest).unwrap_or_default());
-    Json(ModuleList { modules: seen.into_iter().map(summary).collect() })
+pub async fn list(State(shared): AppState, caller: Caller) -> Result<Json<ModuleList>, Refusal> {
+    let permit = shared.lookups.take(caller.principal.sharer()).await?;
+    // It goes over all modules and deployments: more than a runtime's thread should do at once.
+    blocking(move || {
+        let _held = permit;
+        let catalog = &shared.state.catalog;
+        let mut users = users(catalog, &caller);
+        let all = catalog.modules().into_iter();
+        let seen = all.filter(|(digest, _)| caller.sees_all() || users.contains_key(digest)).collect::<Vec<_>>();
+        let summary = |(digest, bytes)| ModuleSummary::of(digest, bytes, users.remove(&digest).unwrap_or_default());
+        Ok(Json(ModuleList { modules: seen.into_iter().map(summary).collect() }))
+    })
+    .await
 }
 
 /// Show a module.
@@ -129,14 +137,14 @@ pub async fn list(State(shared): AppState, caller: Caller) -> Json<ModuleList> {
         (status = 404, description = "No such module (E024)")))]
 pub async fn show(State(shared): AppState, caller: Caller, Name(digest): Name<Digest>) -> Result<Json<ModuleView>, Refusal> {
     let no_module = move || Refusal::new(Code::NoModule, format!("there is no module {digest}"));
-    let used_by = users(&shared.state.catalog, &caller).remove(&digest).unwrap_or_default();
-    if used_by.is_empty() && !caller.sees_all() {
-        return Err(no_module());
-    }
-    let permit = shared.lookups.take(caller.principal.only_team()).await?;
+    let permit = shared.lookups.take(caller.principal.sharer()).await?;
     let state = shared.state.clone();
     blocking(move || {
         let _held = permit;
+        let used_by = users(&state.catalog, &caller).remove(&digest).unwrap_or_default();
+        if used_by.is_empty() && !caller.sees_all() {
+            return Err(no_module());
+        }
         let bytes = state.catalog.module(&digest)?;
         let bytes = bytes.ok_or_else(no_module)?;
         let info = state.modules.check(caller.principal.only_team(), &bytes)?;

@@ -53,7 +53,7 @@ pub struct MoveParams {
         NoTransform))]
 pub async fn show(State(shared): AppState, Id(id): Id) -> Result<Json<OffsetList>, Refusal> {
     let deployment = find_understood(&shared, &id).await?;
-    let permit = shared.lookups.take(Some(&id.team)).await?;
+    let permit = shared.lookups.take_for(&id.team).await?;
     let state = shared.state.clone();
     blocking(move || {
         let _held = permit;
@@ -96,8 +96,8 @@ pub async fn alter(
     if media != Media::Json {
         return Err(media.refuse("application/json"));
     }
-    let RequestBody { bytes, share } = shared.receive(body, shared.state.limits.spec_bytes_max).await?;
-    let permit = shared.moves.take(Some(&id.team)).await?;
+    let RequestBody { bytes, share } = shared.receive(&caller.principal, body, shared.state.limits.spec_bytes_max).await?;
+    let permit = shared.moves.take_for(&id.team).await?;
     let state = shared.state.clone();
     blocking(move || {
         let _held = (permit, share);
@@ -148,7 +148,7 @@ pub async fn reset(
     Params(params): Params<MoveParams>,
     caller: Caller,
 ) -> Result<Json<MoveList>, Refusal> {
-    let permit = shared.moves.take(Some(&id.team)).await?;
+    let permit = shared.moves.take_for(&id.team).await?;
     let state = shared.state.clone();
     blocking(move || {
         let _held = permit;

@@ -47,7 +47,7 @@ pub async fn metrics(State(shared): AppState, caller: Caller) -> Result<Response
         shared.metrics_page.whole(move || render(&|_| true)).await?
     } else {
         // It bounds how many pages of one team wait for each other.
-        let permit = shared.lookups.take(caller.principal.only_team()).await?;
+        let permit = shared.lookups.take(caller.principal.sharer()).await?;
         let sees = move |team: Option<&str>| team.is_some_and(|team| team.parse().is_ok_and(|team| caller.sees_team(&team)));
         shared
             .metrics_page
@@ -69,8 +69,9 @@ pub async fn openapi(State(shared): AppState) -> Response {
 /// The JSON Schema of a spec, by which editors complete and check `transform.yaml`.
 #[utoipa::path(get, path = "/transform.schema.json", tag = "host", responses((status = 200, description = "JSON Schema, draft 2020-12", body = Object, content_type = "application/schema+json")))]
 pub async fn spec_schema() -> Response {
-    let schema = api_types::spec_schema().to_string();
-    ([(header::CONTENT_TYPE, "application/schema+json")], schema).into_response()
+    // Everybody may ask for it, without a rate: it is made once.
+    static SCHEMA: LazyLock<Bytes> = LazyLock::new(|| api_types::spec_schema().to_string().into());
+    ([(header::CONTENT_TYPE, "application/schema+json")], SCHEMA.clone()).into_response()
 }
 
 /// List the error codes: the meaning and the remedy of each, in short.

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::model::access::Party;
 use crate::model::codes::Code;
 use crate::model::names::TeamName;
 
@@ -45,17 +46,17 @@ struct Queue {
     limit: &'static str,
 }
 
-/// The queues of the teams that have requests now.
+/// The queues of the parties that have requests now.
 struct TeamQueues {
     limit: &'static str,
     count: usize,
-    queues: Mutex<BTreeMap<TeamName, Arc<Queue>>>,
+    queues: Mutex<BTreeMap<Party, Arc<Queue>>>,
 }
 
 /// A place in the queue of a team. The last one takes the queue away.
 struct TeamTicket {
     teams: Arc<TeamQueues>,
-    team: TeamName,
+    party: Party,
     queue: Option<Arc<Queue>>,
 }
 
@@ -72,10 +73,15 @@ impl Permits {
         Self { host: Queue::new(of_host), teams }
     }
 
-    /// Takes a permit for a request: one that concerns a team, or whose caller has rights in one team alone, is of that team.
-    pub async fn take(&self, team: Option<&TeamName>) -> Result<Permit, Refusal> {
+    /// Takes a permit for a request that concerns a team.
+    pub async fn take_for(&self, team: &TeamName) -> Result<Permit, Refusal> {
+        self.take(Some(Party::of(team))).await
+    }
+
+    /// Takes a permit for a request of a party.
+    pub async fn take(&self, party: Option<Party>) -> Result<Permit, Refusal> {
         let deadline = Instant::now() + WAIT;
-        let of_team = match team.map(|team| TeamTicket::new(&self.teams, team)) {
+        let of_team = match party.map(|party| TeamTicket::new(&self.teams, party)) {
             Some(ticket) => Some((ticket.queue().take(deadline).await?, ticket)),
             None => None,
         };
@@ -124,10 +130,10 @@ impl Drop for QueueEntry<'_> {
 // === impl TeamTicket ===
 
 impl TeamTicket {
-    fn new(teams: &Arc<TeamQueues>, team: &TeamName) -> Self {
+    fn new(teams: &Arc<TeamQueues>, party: Party) -> Self {
         let mut queues = teams.queues.lock();
-        let queue = queues.entry(team.clone()).or_insert_with(|| Arc::new(Queue::new((teams.limit, teams.count))));
-        Self { teams: teams.clone(), team: team.clone(), queue: Some(queue.clone()) }
+        let queue = queues.entry(party.clone()).or_insert_with(|| Arc::new(Queue::new((teams.limit, teams.count))));
+        Self { teams: teams.clone(), party, queue: Some(queue.clone()) }
     }
 
     fn queue(&self) -> &Queue {
@@ -139,8 +145,8 @@ impl Drop for TeamTicket {
     fn drop(&mut self) {
         let mut queues = self.teams.queues.lock();
         self.queue = None;
-        if queues.get(&self.team).is_some_and(|queue| Arc::strong_count(queue) == 1) {
-            queues.remove(&self.team);
+        if queues.get(&self.party).is_some_and(|queue| Arc::strong_count(queue) == 1) {
+            queues.remove(&self.party);
         }
     }
 }
@@ -179,13 +185,13 @@ mod tests {
     async fn a_team_leaves_permits_for_others() {
         let permits = permits(3, 2);
         let started = Instant::now();
-        let first = permits.take(Some(&team("greedy"))).await.expect("free");
-        let second = permits.take(Some(&team("greedy"))).await.expect("free");
+        let first = permits.take_for(&team("greedy")).await.expect("free");
+        let second = permits.take_for(&team("greedy")).await.expect("free");
         let greedy = team("greedy");
-        let waiting = (0..2 * WAITING_FACTOR + 1).map(|_| permits.take(Some(&greedy)));
+        let waiting = (0..2 * WAITING_FACTOR + 1).map(|_| permits.take_for(&greedy));
         let (late, other) = tokio::join!(futures::future::join_all(waiting), async {
             tokio::task::yield_now().await;
-            let other = permits.take(Some(&team("modest"))).await;
+            let other = permits.take_for(&team("modest")).await;
             assert_eq!(started.elapsed(), Duration::ZERO, "it does not wait behind the other team");
             other
         });

@@ -12,6 +12,7 @@ use crate::api_types::{ChangeView, RevisionList, RevisionSummary, RollbackReques
 use crate::model::codes::Code;
 use crate::model::revision::Revision;
 
+use super::access::Caller;
 use super::body::{self, Media};
 use super::deploy;
 use super::deployments::{accepted, find};
@@ -67,16 +68,17 @@ pub async fn rollback(
     State(shared): AppState,
     Id(id): Id,
     precondition: IfMatch,
+    caller: Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let bytes = shared.receive(body, BODY_BYTES_MAX).await?.bytes;
+    let bytes = shared.receive(&caller.principal, body, BODY_BYTES_MAX).await?.bytes;
     let request = match Media::of(&headers) {
         _ if bytes.is_empty() => RollbackRequest::default(),
         Media::Json => body::json_of(&bytes, Code::Malformed)?,
         media => return Err(media.refuse("application/json")),
     };
-    let permit = shared.rollbacks.take(Some(&id.team)).await?;
+    let permit = shared.rollbacks.take_for(&id.team).await?;
     let state = shared.state.clone();
     let change = blocking(move || {
         let _held = permit;

@@ -183,9 +183,10 @@ impl Shared {
         counts
     }
 
-    /// Reads a request's body, before the request takes a permit.
-    pub async fn receive(&self, body: Body, bytes_max: usize) -> Result<RequestBody, Refusal> {
-        body::read(&self.intake, body, bytes_max, self.state.limits.body_time).await
+    /// Reads a caller's body, before the request takes a permit.
+    pub async fn receive(&self, caller: &Principal, body: Body, bytes_max: usize) -> Result<RequestBody, Refusal> {
+        let party = caller.sharer();
+        body::read(&self.intake, party, body, bytes_max, self.state.limits.body_time).await
     }
 
     /// Takes the permit of a reader of a team's logs or samples. It refuses at once where there is none.

@@ -54,7 +54,7 @@ pub struct EntryParams {
     params(Entry, EntryParams),
     responses((status = 200, description = "The entry", body = EntryView),
         (status = 307, description = "Another host owns the entry: its address is in `Location`"),
-        (status = 403, description = "The transform reads a redacted topic, and the caller lacks the role `data` in its owner's team (E086)"),
+        (status = 403, description = "The team may not read an input any more (E064), or the transform reads a redacted topic, and the caller lacks the role `data` in its owner's team (E086)"),
         (status = 404, description = "No such transform (E023), store (E053) or entry (E054)"),
         (status = 503, description = "No host has the entry now (E055)")))]
 pub async fn show(
@@ -77,11 +77,13 @@ pub async fn show(
             decoded.map_err(|error| Refusal::of_field(Code::Query, "key", format!("is not base64: {error}")))?
         }
     };
-    let permit = shared.lookups.take(Some(&id.team)).await?;
+    let permit = shared.lookups.take_for(&id.team).await?;
     let state = shared.state.clone();
     blocking(move || {
         let _held = permit;
         let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
+        // The number of partitions is an input's, and so is the content of a store.
+        check_inputs(&spec, &state.teams.topic_rights())?;
         let log = state.log_of(&id.team);
         let partitions = log.partitions(&spec.inputs[0])?;
         let record_key = params.record_key.as_ref().map_or(key.as_slice(), |key| key.as_bytes());
@@ -142,7 +144,7 @@ fn entry(store: &str, partition: i32, host: &str, value: &[u8]) -> EntryView {
         (status = 404, description = "No such transform (E023), or it has no stores (E053)"),
         (status = 409, description = "It is not paused (E033), at another revision, or another request changed it meanwhile (E008)")))]
 pub async fn reset(State(shared): AppState, Id(id): Id, precondition: IfMatch) -> Result<Response, Refusal> {
-    let permit = shared.changes.take(Some(&id.team)).await?;
+    let permit = shared.changes.take_for(&id.team).await?;
     let state = shared.state.clone();
     let change = blocking(move || {
         let _held = permit;

@@ -18,8 +18,10 @@ use super::shared::{AppState, Shared, blocking};
 #[utoipa::path(get, path = "/v1/teams", tag = "teams",
     responses((status = 200, description = "The limits of each team and its use of them, by name", body = TeamList)))]
 pub async fn list(State(shared): AppState, caller: Caller) -> Result<Json<TeamList>, Refusal> {
+    let permit = shared.lookups.take(caller.principal.sharer()).await?;
     // Sums over all deployments: more than a runtime's thread should do at once.
     blocking(move || {
+        let _held = permit;
         let state = shared.state.teams.current();
         let mut names = shared.state.catalog.teams();
         names.extend(state.table.teams.keys().cloned());
@@ -41,7 +43,12 @@ pub async fn list(State(shared): AppState, caller: Caller) -> Result<Json<TeamLi
     responses((status = 200, description = "The limits; a team without transforms has them too", body = TeamView),
         (status = 400, description = "Not a team name (E001)")))]
 pub async fn show(State(shared): AppState, caller: Caller, Name(team): Name<TeamName>) -> Result<Json<TeamView>, Refusal> {
-    blocking(move || Ok(Json(view(&shared, &caller, &team)))).await
+    let permit = shared.lookups.take_for(&team).await?;
+    blocking(move || {
+        let _held = permit;
+        Ok(Json(view(&shared, &caller, &team)))
+    })
+    .await
 }
 
 fn view(shared: &Shared, caller: &Caller, team: &TeamName) -> TeamView {
@@ -53,6 +60,7 @@ fn view(shared: &Shared, caller: &Caller, team: &TeamName) -> TeamView {
     let used = |ceiling| match ceiling {
         Ceiling::Uploads => Some(uploaded.modules),
         Ceiling::UploadBytes => Some(uploaded.bytes),
+        Ceiling::CreatedPartitions => Some(uploaded.partitions),
         Ceiling::Follows => Some(shared.follows.taken(team)),
         // The rates of lines have a metric, which counts the lines that were dropped.
         other => team_use.under(other),

@@ -84,13 +84,13 @@ pub async fn create(State(shared): AppState, caller: Caller, headers: HeaderMap,
     if !matches!(media, Media::Json) {
         return Err(media.refuse("application/json"));
     }
-    let RequestBody { bytes, share } = shared.receive(body, BYTES_MAX).await?;
+    let RequestBody { bytes, share } = shared.receive(&caller.principal, body, BYTES_MAX).await?;
     let request: TokenRequest = body::json_of(&bytes, Code::Malformed)?;
     let now = Timestamp::now();
     let secret = TokenSecret::generate().map_err(|error| Refusal::new(Code::HostResources, error.to_string()))?;
     let token = token(request, &secret, &caller, now)?;
     caller.require(&token.scope, Role::Admin)?;
-    let permit = shared.changes.take(token.scope.team()).await?;
+    let permit = shared.changes.take(caller.principal.sharer_for(token.scope.team())).await?;
     blocking(move || {
         let _held = (permit, share);
         let entry = entry(&caller, Action::CreateToken, &token, now);
@@ -124,7 +124,7 @@ pub async fn revoke(State(shared): AppState, caller: Caller, Name(id): Name<Toke
             AuditEntry { target, ..AuditEntry::new(caller.actor(), Action::RevokeToken, Rfc3339(now)) }
         }
     };
-    let permit = shared.changes.take(caller.principal.only_team()).await?;
+    let permit = shared.changes.take(caller.principal.sharer()).await?;
     blocking(move || {
         let _held = permit;
         Ok(shared.state.access.tokens.revoke(&id, &entry)?)

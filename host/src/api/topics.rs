@@ -54,7 +54,7 @@ pub async fn create(
     body: Body,
 ) -> Result<Response, Refusal> {
     topics::refuse_internal(&topic)?;
-    let bytes = shared.receive(body, SETTINGS_BYTES_MAX).await?.bytes;
+    let bytes = shared.receive(&caller.principal, body, SETTINGS_BYTES_MAX).await?.bytes;
     let settings = settings_of(&headers, &bytes)?;
     let permit = shared.changes.take(None).await?;
     blocking(move || {

@@ -1,5 +1,7 @@
 //! Transforms: deploy, show, list, delete.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -11,7 +13,9 @@ use utoipa::IntoParams;
 use crate::api_types::{ChangeView, DeployForm, Line, RawSpec, TransformList, TransformView};
 use crate::catalog::{Change, Outcome};
 use crate::deployment::DeployResult;
+use crate::model::access::Party;
 use crate::model::names::{TeamName, TransformId};
+use crate::model::revision::Deployment;
 
 use super::access::Caller;
 use super::body::{self, FORM_BYTES, Media, RequestBody, Upload};
@@ -50,6 +54,7 @@ pub async fn put(
     Id(id): Id,
     Params(params): Params<PutParams>,
     precondition: IfMatch,
+    caller: Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -60,8 +65,8 @@ pub async fn put(
         Media::Json | Media::Yaml => limits.spec_bytes_max,
         other => return Err(other.refuse("application/json, application/yaml or multipart/form-data")),
     };
-    let RequestBody { bytes, share } = shared.receive(body, bytes_max).await?;
-    let permit = shared.uploads.take(Some(&id.team)).await?;
+    let RequestBody { bytes, share } = shared.receive(&caller.principal, body, bytes_max).await?;
+    let permit = shared.uploads.take_for(&id.team).await?;
     let state = shared.state.clone();
     let dry_run = params.dry_run;
     let DeployResult { change, created_topics, warnings, signed_by } = blocking(move || {
@@ -118,23 +123,37 @@ pub async fn remove(State(shared): AppState, Id(id): Id, precondition: IfMatch) 
 /// List all transforms.
 #[utoipa::path(get, path = "/v1/transforms", tag = "transforms",
     responses((status = 200, description = "Those that the caller may see, by team and name", body = TransformList)))]
-pub async fn list_all(State(shared): AppState, caller: Caller) -> Json<TransformList> {
-    Json(list(&shared, |id| caller.sees(id)))
+pub async fn list_all(State(shared): AppState, caller: Caller) -> Result<Json<TransformList>, Refusal> {
+    list(shared, caller.principal.sharer(), move |id| caller.sees(id)).await
 }
 
 /// List a team's transforms.
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms", tag = "transforms", params(("team" = String, Path)),
     responses((status = 200, description = "By name", body = TransformList),
         (status = 400, description = "Not a team name (E001)")))]
-pub async fn list_team(State(shared): AppState, Name(team): Name<TeamName>) -> Json<TransformList> {
-    Json(list(&shared, |id| id.team == team))
+pub async fn list_team(
+    State(shared): AppState,
+    caller: Caller,
+    Name(team): Name<TeamName>,
+) -> Result<Json<TransformList>, Refusal> {
+    list(shared, caller.principal.sharer_for(Some(&team)), move |id| id.team == team).await
 }
 
-fn list(shared: &Shared, is_listed: impl Fn(&TransformId) -> bool) -> TransformList {
-    let all = shared.state.catalog.current();
-    let listed = all.all_live().filter(|deployment| is_listed(&deployment.id));
-    let runtime = &shared.state.runtime;
-    let members = runtime.members();
-    let summary = |deployment| views::summary(deployment, &runtime.statuses(&deployment.id), &members);
-    TransformList { transforms: listed.map(summary).collect() }
+/// Lists transforms with their statuses, which is more than a runtime's thread should do at once. It is the party's look-up.
+async fn list(
+    shared: Arc<Shared>,
+    party: Option<Party>,
+    is_listed: impl Fn(&TransformId) -> bool + Send + 'static,
+) -> Result<Json<TransformList>, Refusal> {
+    let permit = shared.lookups.take(party).await?;
+    blocking(move || {
+        let _held = permit;
+        let all = shared.state.catalog.current();
+        let listed = all.all_live().filter(|deployment| is_listed(&deployment.id));
+        let runtime = &shared.state.runtime;
+        let members = runtime.members();
+        let summary = |deployment: &Deployment| views::summary(deployment, &runtime.statuses(&deployment.id), &members);
+        Ok(Json(TransformList { transforms: listed.map(summary).collect() }))
+    })
+    .await
 }

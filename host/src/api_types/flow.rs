@@ -62,6 +62,9 @@ pub struct FlowTransform {
     pub dead_letters: Option<Line>,
     /// The number of hosts that run it.
     pub hosts: usize,
+    /// The hosts that run it, each with the number of partitions that it owns.
+    #[schema(value_type = BTreeMap<String, usize>)]
+    pub running_on: BTreeMap<Line, usize>,
     /// The number of its partitions in each state.
     #[schema(value_type = BTreeMap<String, usize>)]
     pub partitions: BTreeMap<&'static str, usize>,

@@ -181,6 +181,10 @@ pub struct Activity {
     /// Time of the guest for one record. Over all hosts, that of the slowest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_nanos_per_record: Option<u64>,
+    /// CPU time that was spent for it, in thousandths of a CPU (millicores): calls, batches, stores and the clients of Kafka.
+    /// It is counted when a transaction commits.
+    #[serde(default)]
+    pub cpu_millicores: u64,
     /// Memory of the largest instance, in bytes.
     pub memory_bytes: u64,
 }
@@ -358,6 +362,7 @@ impl From<status::Activity> for Activity {
             latency_p50_ms: activity.latency_p50_ms,
             latency_p99_ms: activity.latency_p99_ms,
             guest_nanos_per_record: activity.guest_nanos_per_record,
+            cpu_millicores: activity.cpu_millicores,
             memory_bytes: activity.memory_bytes,
         }
     }

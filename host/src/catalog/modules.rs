@@ -4,6 +4,7 @@
 //! place and renamed into it, and checked against their digest on every load: a bad one is replaced from the log.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
+use crate::bounded_input;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, TeamName, TopicName};
 use crate::model::random::random_u64;
@@ -151,7 +153,7 @@ impl Modules {
         let Some(manifest) = self.manifests.current().stored.get(digest).map(|stored| stored.manifest.clone()) else {
             return Ok(None);
         };
-        if let Some(bytes) = self.cached(digest) {
+        if let Some(bytes) = self.cached(digest, manifest.bytes) {
             return Ok(Some(bytes));
         }
         let bytes = self.read_log(digest, &manifest)?;
@@ -273,11 +275,13 @@ impl Modules {
         self.cache_dir.join(format!("{}.wasm", digest.hex()))
     }
 
-    fn cached(&self, digest: &Digest) -> Option<Vec<u8>> {
+    /// Reads the copy on the disk. A longer one than the module is damaged.
+    fn cached(&self, digest: &Digest, bytes_max: u64) -> Option<Vec<u8>> {
         let path = self.path(digest);
-        let bytes = std::fs::read(&path).ok()?;
-        if Digest::of(&bytes) == *digest {
-            return Some(bytes);
+        match bounded_input::read_file(&path, bytes_max) {
+            Ok(bytes) if Digest::of(&bytes) == *digest => return Some(bytes),
+            Err(error) if error.kind() != ErrorKind::InvalidData => return None,
+            Ok(_) | Err(_) => {}
         }
         warn!(%digest, path = %path.display(), code = %Code::ModuleCorrupt, "the disk's copy is damaged, reading the log's");
         None

@@ -210,6 +210,18 @@ impl Catalog {
         if is_for_team() { self.module(digest) } else { Ok(None) }
     }
 
+    /// Returns true if [`Catalog::module_of`] has bytes to read, by the manifests alone: a damaged module is stored, too. The work
+    /// is the same for a module that is stored for others and for one that is not stored.
+    pub fn has_module_of(&self, team: &TeamName, digest: &Digest) -> Result<bool, CatalogError> {
+        let is_for_team = || self.modules.is_for(digest, team) || self.deployments.current().uses(team, digest);
+        let is_there = || self.modules.has(digest) && is_for_team();
+        if is_there() {
+            return Ok(true);
+        }
+        self.modules.catch_up()?;
+        Ok(is_there())
+    }
+
     /// A module's bytes: from the disk, else from the log, where one that is not known is looked for: another host may have
     /// stored it a moment ago. `None`: it is not stored.
     pub fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, CatalogError> {

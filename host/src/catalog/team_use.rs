@@ -83,7 +83,12 @@ impl TeamUse {
             Ceiling::StoredModuleBytes => Some(self.stored_module_bytes),
             Ceiling::RevisionBytes => Some(self.revision_bytes),
             Ceiling::TransactionTime => Some(millis(self.transaction_time)),
-            Ceiling::Uploads | Ceiling::UploadBytes | Ceiling::LogLines | Ceiling::LogBytes | Ceiling::Follows => None,
+            Ceiling::Uploads
+            | Ceiling::UploadBytes
+            | Ceiling::CreatedPartitions
+            | Ceiling::LogLines
+            | Ceiling::LogBytes
+            | Ceiling::Follows => None,
         }
     }
 }

@@ -13,9 +13,10 @@ use crate::model::signature::Envelope;
 use crate::model::signing_key::KeyId;
 use crate::model::spec::{RawSpec, Spec, Start};
 use crate::model::status::HostStatus;
+use crate::model::team::Ceiling;
 use crate::model::units::Timestamp;
 use crate::ports::{GuestFactory, Log, LogError};
-use crate::teams::Teams;
+use crate::teams::{Reservation, Teams};
 
 use super::candidate::Candidate;
 use super::error::DeployError;
@@ -79,6 +80,15 @@ pub struct CheckedCandidate<'a> {
     pub record_bytes_max: Vec<usize>,
 }
 
+/// The part of a candidate's module that is run to check it.
+#[derive(Debug, Clone, Copy)]
+enum Trial {
+    /// No instance is made.
+    None,
+    /// One instance is made, and its `init` runs.
+    Init,
+}
+
 // === impl Deployer ===
 
 impl Deployer<'_> {
@@ -89,9 +99,15 @@ impl Deployer<'_> {
         let id = &candidate.spec.id;
         self.catalog.check_change(id, &request)?;
         let upload = candidate.upload.map(|module| self.upload(candidate, module)).transpose()?;
+        let topics = self.reserve_topics(id, &plan)?;
         for topic in &plan.new_topics {
-            self.log.create_topic(topic)?;
+            if let Err(error) = self.log.create_topic(topic) {
+                // Those before it are there, and this one may be.
+                topics.keep(true);
+                return Err(error.into());
+            }
         }
+        topics.keep(true);
         if let Some(upload) = upload {
             upload.store(self.catalog)?;
         }
@@ -113,6 +129,7 @@ impl Deployer<'_> {
             // It ends here, and counts no more.
             drop(self.upload(candidate, module)?);
         }
+        drop(self.reserve_topics(&candidate.spec.id, &plan)?);
         let change = self.catalog.try_change(&candidate.spec.id, &request)?;
         Ok(plan.result(change, request.signature.and_then(|signature| signature.key)))
     }
@@ -146,9 +163,10 @@ impl Deployer<'_> {
         let candidate = Candidate::complete(self.catalog, id, spec, upload)?.signed(signature);
         check_rights(&candidate.spec, &self.teams.topic_rights())?;
         self.accept_candidate(&candidate)?;
+        self.check_memory(&candidate.spec)?;
         let Candidate { spec, upload, .. } = candidate;
         let module = self.module(&spec, upload)?;
-        let facts = self.module_facts(&spec, upload, module.as_deref());
+        let facts = self.module_facts(&spec, upload, module.as_deref(), Trial::Init);
         let violation = rules::check_module(&spec.module, &facts).or_else(|| rules::check_init(&facts));
         if let Some(violation) = violation {
             return Err(violation.into());
@@ -156,6 +174,22 @@ impl Deployer<'_> {
         let topics = TopicFacts::gather_written(&*self.log, &spec)?;
         let module = module.expect("a missing module is a violation");
         Ok(CheckedCandidate { record_bytes_max: topics.record_bytes_max(&spec), spec, module })
+    }
+
+    /// Refuses a candidate of which one instance alone may need more memory than the team may have in all, before one is
+    /// made. As in the catalog, a team above its ceiling keeps the use that it has. So the catalog refuses each deployment
+    /// that is refused here: a transform needs the memory of an instance for every partition.
+    fn check_memory(&self, spec: &Spec) -> Result<(), Violation> {
+        let ceiling = Ceiling::Memory;
+        let team = &spec.id.team;
+        let wanted = spec.limits.memory.0;
+        let most = self.teams.limits(team).ceiling(ceiling);
+        if wanted <= most || wanted <= self.catalog.team_use(team, self.hot_bytes_max).memory_bytes {
+            return Ok(());
+        }
+        let [wanted, most] = [wanted, most].map(|amount| ceiling.unit().show(amount));
+        let all = format!("all transforms of team {team} may have {most} together ({})", ceiling.key());
+        Err(Violation::of_field(Code::OverCeiling, "limits.memory", format!("an instance may need {wanted}, but {all}")))
     }
 
     /// Refuses a module that the team may not deploy, before any part of it is compiled or run.
@@ -179,6 +213,15 @@ impl Deployer<'_> {
         accept(team, module, &self.teams.signing_rule(team), signature, own, &known)
     }
 
+    /// Counts the topics that the deployment creates, by their partitions: these are what the brokers pay for, and each topic
+    /// has one at least. Topics are created before the catalog decides, since an accepted revision without its topics could
+    /// not start; so they count for good as soon as they may be there, whatever the catalog says then.
+    fn reserve_topics(&self, id: &TransformId, plan: &Plan) -> Result<Reservation, Violation> {
+        let partitions: u64 = plan.new_topics.iter().map(|topic| u64::try_from(topic.partitions).unwrap_or(0)).sum();
+        let reserved = self.teams.reserve_partitions(&id.team, partitions, Instant::now());
+        reserved.map_err(|excess| Violation::of_transform(Code::UploadCeiling, excess.to_string()))
+    }
+
     fn upload<'m>(&self, candidate: &Candidate<'_>, module: &'m [u8]) -> Result<Upload<'m>, DeployError> {
         let spec = &candidate.spec;
         Upload::reserve(self.catalog, self.teams, Some(&spec.id.team), &spec.module, module)
@@ -188,7 +231,9 @@ impl Deployer<'_> {
     /// Returns the request with everything that the catalog decides it on.
     fn plan(&self, candidate: &Candidate<'_>, request: Request) -> Result<(Request, Plan), DeployError> {
         let AcceptedModule { signature, warning } = self.accept_candidate(candidate)?;
-        let mut facts = self.gather(candidate)?;
+        let over_memory = self.check_memory(&candidate.spec).err();
+        let trial = if over_memory.is_some() { Trial::None } else { Trial::Init };
+        let mut facts = self.gather(candidate, trial)?;
         let mut checked = rules::check(candidate, &facts, request.now);
         let is_single = checked.as_ref().is_err_and(|rejection| rejection.others.is_empty());
         if is_single && facts.waits_for_group(&candidate.spec) {
@@ -204,10 +249,15 @@ impl Deployer<'_> {
         // The catalog knows the topics and the modules of all teams: it is not asked about those that the team may not use.
         let may_ask = facts.module != ModuleFacts::Missing && check_rights(&candidate.spec, &facts.rights).is_ok();
         let request = Request { committed: facts.committed, growth: Some(growth), signature, ..request };
-        match checked {
-            Ok(plan) => Ok((request, plan.with_warning(warning))),
-            Err(rejection) if may_ask => Err(self.with_change_refusal(rejection, candidate, &request).into()),
-            Err(rejection) => Err(rejection.into()),
+        match (checked, over_memory) {
+            (Ok(plan), None) => Ok((request, plan.with_warning(warning))),
+            (Ok(_), Some(violation)) => {
+                // The catalog names the team's other ceilings as well.
+                self.catalog.check_change(&candidate.spec.id, &request)?;
+                Err(violation.into())
+            }
+            (Err(rejection), _) if may_ask => Err(self.with_change_refusal(rejection, candidate, &request).into()),
+            (Err(rejection), _) => Err(rejection.into()),
         }
     }
 
@@ -225,10 +275,10 @@ impl Deployer<'_> {
         Rejection { first, others }
     }
 
-    fn gather(&self, candidate: &Candidate<'_>) -> Result<Facts, DeployError> {
+    fn gather(&self, candidate: &Candidate<'_>, trial: Trial) -> Result<Facts, DeployError> {
         let Candidate { spec, upload, .. } = candidate;
         let module = self.module(spec, *upload)?;
-        let module = self.module_facts(spec, *upload, module.as_deref());
+        let module = self.module_facts(spec, *upload, module.as_deref(), trial);
         self.catalog.see_changes()?;
         let known = self.catalog.known(&spec.id);
         let live = known.as_ref().filter(|known| known.desired != Desired::Deleted);
@@ -258,15 +308,18 @@ impl Deployer<'_> {
         }
     }
 
-    fn module_facts(&self, spec: &Spec, upload: Option<&[u8]>, module: Option<&[u8]>) -> ModuleFacts {
+    fn module_facts(&self, spec: &Spec, upload: Option<&[u8]>, module: Option<&[u8]>, trial: Trial) -> ModuleFacts {
         let Some(module) = module else { return ModuleFacts::Missing };
         let bytes_max = self.module_bytes_max as u64;
         if let Some(upload) = upload.filter(|upload| upload.len() as u64 > bytes_max) {
             return ModuleFacts::Refused(ModuleError::TooLarge { bytes: upload.len() as u64, bytes_max });
         }
         match self.modules.check(Some(&spec.id.team), module) {
-            Ok(_) => ModuleFacts::Sound { init: self.modules.try_init(spec, module) },
             Err(error) => ModuleFacts::Refused(error),
+            Ok(_) => match trial {
+                Trial::None => ModuleFacts::Untried,
+                Trial::Init => ModuleFacts::Sound { init: self.modules.try_init(spec, module) },
+            },
         }
     }
 

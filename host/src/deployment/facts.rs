@@ -41,6 +41,8 @@ pub enum ModuleFacts {
     Missing,
     /// The module does not compile, or does not fit a world or a limit.
     Refused(ModuleError),
+    /// The module compiles. No instance was made of it: alone, one may need more memory than the team may have.
+    Untried,
     /// The module can run; `init` ran with the spec's config.
     Sound { init: Result<(), ModuleError> },
 }

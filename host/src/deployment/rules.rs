@@ -63,7 +63,7 @@ pub fn check_module(digest: &Digest, module: &ModuleFacts) -> Option<Violation> 
             Some(Violation::of_field(Code::ModuleMissing, "module", format!("{digest} was never uploaded")))
         }
         ModuleFacts::Refused(error) => Some(of_module(error)),
-        ModuleFacts::Sound { .. } => None,
+        ModuleFacts::Untried | ModuleFacts::Sound { .. } => None,
     }
 }
 
@@ -71,7 +71,7 @@ pub fn check_module(digest: &Digest, module: &ModuleFacts) -> Option<Violation> 
 pub fn check_init(module: &ModuleFacts) -> Option<Violation> {
     match module {
         ModuleFacts::Sound { init: Err(error) } => Some(of_module(error)),
-        ModuleFacts::Sound { init: Ok(()) } | ModuleFacts::Missing | ModuleFacts::Refused(_) => None,
+        ModuleFacts::Sound { init: Ok(()) } | ModuleFacts::Missing | ModuleFacts::Refused(_) | ModuleFacts::Untried => None,
     }
 }
 

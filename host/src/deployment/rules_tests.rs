@@ -120,6 +120,7 @@ fn a_module_is_there_and_sound_and_accepts_its_config() {
     let none = json!({});
     check(&none, |_| {}, &[]);
     check(&none, |facts| facts.module = ModuleFacts::Missing, &["E022 module"]);
+    check(&none, |facts| facts.module = ModuleFacts::Untried, &[]);
     check(&none, |facts| facts.module = ModuleFacts::Refused(ModuleError::CoreModule), &["E011 module"]);
     let refused = ModuleError::Init("no".into());
     check(&none, |facts| facts.module = ModuleFacts::Sound { init: Err(refused.clone()) }, &["E019 module"]);

@@ -51,13 +51,8 @@ impl<'m> Upload<'m> {
     }
 }
 
-/// Returns true if the module is stored and the team may deploy it by its digest; without a team, if it is stored at all. A
-/// damaged copy counts as none, since the upload writes it again.
+/// Returns true if the module is stored and the team may deploy it by its digest; without a team, if it is stored at all.
+/// Nothing of the module is read: a team does not pay for a damaged one, which its upload writes again.
 fn is_stored_for(catalog: &Catalog, team: Option<&TeamName>, digest: &Digest) -> Result<bool, CatalogError> {
-    let Some(team) = team else { return Ok(catalog.has_module(digest)) };
-    match catalog.module_of(team, digest) {
-        Ok(stored) => Ok(stored.is_some()),
-        Err(CatalogError::Corrupt(_)) => Ok(false),
-        Err(error) => Err(error),
-    }
+    team.map_or_else(|| Ok(catalog.has_module(digest)), |team| catalog.has_module_of(team, digest))
 }

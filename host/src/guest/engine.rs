@@ -22,6 +22,8 @@ pub struct Engine {
     pub(super) clock: EpochClock,
     pub(super) address_space: Arc<Budget>,
     pub(super) memory: Arc<Budget>,
+    /// A smaller budget of memory, against which the instances count as well.
+    pub(super) memory_of_team: Option<Arc<Budget>>,
 }
 
 impl Engine {
@@ -33,12 +35,17 @@ impl Engine {
         let clock = EpochClock::start(&engine).map_err(|error| error.to_string())?;
         let address_space = Arc::new(Budget::new(ADDRESS_SPACE_BYTES_MAX, |_| {}));
         let memory = Arc::new(Budget::new(u64::MAX, |_| {}));
-        Ok(Self { engine, linker: Arc::new(linker), clock, address_space, memory })
+        Ok(Self { engine, linker: Arc::new(linker), clock, address_space, memory, memory_of_team: None })
     }
 
     /// Counts the address space and the memory of instances against other budgets.
     pub fn with_budgets(self, space: Budget, memory: Budget) -> Self {
         Self { address_space: Arc::new(space), memory: Arc::new(memory), ..self }
+    }
+
+    /// Counts the memory of instances against this budget as well.
+    pub(super) fn with_memory_of_team(self, memory: Arc<Budget>) -> Self {
+        Self { memory_of_team: Some(memory), ..self }
     }
 
     /// Checks that a component's functions have the world's types. Runs nothing of it.

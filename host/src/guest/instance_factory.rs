@@ -82,7 +82,8 @@ impl GuestFactory for InstanceFactory {
         let reserved = reserve(&self.engine.address_space, self.footprint.memories);
         let address_space = reserved.map_err(GuestError::Host)?;
         let bytes_max = self.settings.memory_bytes_max;
-        let mut memory = Memory::new(bytes_max, &self.footprint, &self.engine.memory);
+        let Engine { memory: of_host, memory_of_team: of_team, .. } = &self.engine;
+        let mut memory = Memory::new(bytes_max, &self.footprint, of_host, of_team.as_ref());
         if !memory.has_room() {
             let bytes = memory.bytes();
             let message = format!("an instance takes {bytes} bytes before its memory, of {bytes_max} (limits.memory)");

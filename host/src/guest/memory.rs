@@ -17,6 +17,8 @@ pub(super) struct Memory {
     bytes_max: usize,
     /// Its part of the memory of all instances.
     share: Share,
+    /// Its part of the memory of its team's candidates, if it is of one.
+    share_of_team: Option<Share>,
     /// Everything but linear memories and tables: it is there from the beginning.
     instance_bytes: usize,
     linear_bytes: usize,
@@ -37,10 +39,11 @@ enum Growth {
 }
 
 impl Memory {
-    pub fn new(bytes_max: usize, footprint: &Footprint, host: &Arc<Budget>) -> Self {
+    pub fn new(bytes_max: usize, footprint: &Footprint, host: &Arc<Budget>, team: Option<&Arc<Budget>>) -> Self {
         Self {
             bytes_max,
             share: host.share(),
+            share_of_team: team.map(Budget::share),
             instance_bytes: usize::try_from(footprint.bytes).unwrap_or(usize::MAX),
             linear_bytes: 0,
             table_bytes: 0,
@@ -103,6 +106,9 @@ impl Memory {
             None => return,
         };
         self.share.shrink(bytes as u64);
+        if let Some(share) = &mut self.share_of_team {
+            share.shrink(bytes as u64);
+        }
         self.refused_by_host = Some(refusal);
     }
 
@@ -127,7 +133,15 @@ impl Memory {
     }
 
     fn take_of_host(&mut self, bytes: usize) -> Result<(), String> {
+        if let Some(share) = &mut self.share_of_team {
+            share.grow(bytes as u64).map_err(|used| {
+                format!("it needs {bytes} bytes more, {used} by candidates of its team (half of guest_memory_max)")
+            })?;
+        }
         let grown = self.share.grow(bytes as u64);
+        if let (Err(_), Some(share)) = (&grown, &mut self.share_of_team) {
+            share.shrink(bytes as u64);
+        }
         grown.map_err(|used| format!("it needs {bytes} bytes more, {used} by all (guest_memory_max)"))
     }
 }
@@ -144,7 +158,33 @@ mod tests {
 
     fn memory_of(bytes_max: usize, instance_bytes: u64, host_bytes_max: u64) -> Memory {
         let host = Arc::new(Budget::new(host_bytes_max, |_| {}));
-        Memory::new(bytes_max, &Footprint { bytes: instance_bytes, ..Footprint::default() }, &host)
+        memory_within(bytes_max, instance_bytes, &host, None)
+    }
+
+    fn memory_within(bytes_max: usize, instance_bytes: u64, host: &Arc<Budget>, team: Option<&Arc<Budget>>) -> Memory {
+        Memory::new(bytes_max, &Footprint { bytes: instance_bytes, ..Footprint::default() }, host, team)
+    }
+
+    #[test]
+    fn a_candidate_counts_for_its_team_and_for_the_host() {
+        let [host, team] = [4, 2].map(|pages| Arc::new(Budget::new(pages * PAGE as u64, |_| {})));
+        let candidate = || memory_within(8 * PAGE, 0, &host, Some(&team));
+        let mut first = candidate();
+        assert!(first.grow_linear(0, 2 * PAGE, None));
+        let mut second = candidate();
+        assert!(!second.grow_linear(0, PAGE, None));
+        let refusal = second.refused_by_host.take().unwrap_or_default();
+        assert!(!second.refused && refusal.contains("candidates of its team"), "{refusal}");
+        // The others of the host have the rest of its memory.
+        let mut other = memory_within(8 * PAGE, 0, &host, None);
+        assert!(other.grow_linear(0, 2 * PAGE, None));
+        // Memory that fails, or that the host does not have, is taken from neither.
+        first.grow_failed("no memory".into());
+        assert!(other.grow_linear(2 * PAGE, 4 * PAGE, None));
+        assert!(!second.grow_linear(0, PAGE, None));
+        assert!(second.refused_by_host.take().is_some_and(|refusal| refusal.contains("by all")));
+        drop(other);
+        assert!(second.grow_linear(0, 2 * PAGE, None));
     }
 
     #[test]

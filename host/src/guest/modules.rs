@@ -3,6 +3,7 @@
 //! A module is looked for in memory, among the refusals that are remembered, in the cache on the disk, and only then
 //! compiled, when its turn comes ([`turns`]).
 
+mod candidates;
 mod memory_cache;
 mod refusals;
 mod turns;
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 
+use self::candidates::CandidateBudgets;
 use self::memory_cache::MemoryCache;
 use self::refusals::Refusals;
 use self::turns::{Busy, Queue, Turn, Turns};
@@ -41,6 +43,9 @@ use crate::telemetry::rate::{Allowance, Rate, Rates, TEAM_LOG_RATE};
 
 /// Modules that are loaded from the cache at once, ahead of their transforms' preparation.
 const LOADS_AT_ONCE_MAX: usize = 16;
+
+/// The revision of candidates: the first one that is deployed is 1.
+const CANDIDATE: u64 = 0;
 
 /// The options of a host's modules.
 #[derive(Debug, Clone)]
@@ -90,6 +95,7 @@ struct Shared {
     secrets: Secrets,
     memory_cache: Mutex<MemoryCache>,
     refusals: Mutex<Refusals>,
+    candidates: CandidateBudgets,
     turns: Turns,
     loads: Arc<Semaphore>,
 }
@@ -120,6 +126,7 @@ impl Modules {
             secrets: options.secrets,
             memory_cache: Mutex::default(),
             refusals: Mutex::default(),
+            candidates: CandidateBudgets::of_host(memory_bytes_max),
             turns,
             loads: Arc::new(Semaphore::new(LOADS_AT_ONCE_MAX)),
             compiler,
@@ -146,7 +153,7 @@ impl Modules {
 
     /// Instantiates a module once with the spec's config, so that a bad configuration is refused before it is deployed.
     pub fn try_init(&self, spec: &Spec, bytes: &[u8]) -> Result<(), ModuleError> {
-        let prepared = self.prepare(spec, 0, bytes, Tables::default(), None)?;
+        let prepared = self.prepare(spec, CANDIDATE, bytes, Tables::default(), None)?;
         match prepared.instantiate() {
             Ok(_) => Ok(()),
             Err(GuestError::Init(message)) => Err(ModuleError::Init(message)),
@@ -158,8 +165,8 @@ impl Modules {
         }
     }
 
-    /// Prepares a module to make the instances of one revision. Without an observer it is a dry run, which counts for
-    /// nobody.
+    /// Prepares a module to make the instances of one revision. Without an observer it is a dry run, whose log lines count
+    /// for nobody. Revision 0 is a candidate, whose instances count against the memory of the team's candidates as well.
     pub fn prepare(
         &self,
         spec: &Spec,
@@ -173,7 +180,13 @@ impl Modules {
         let log = observer.map_or_else(dry_run_log, |observer| observer.log.clone());
         let settings = Settings::of(spec, revision);
         let secrets = self.shared.secrets.clone();
-        InstanceFactory::new(&self.shared.engine, &component, &surface, settings, tables, log, secrets)
+        let engine = self.shared.engine.clone();
+        let engine = if revision == CANDIDATE {
+            engine.with_memory_of_team(self.shared.candidates.of(&spec.id.team))
+        } else {
+            engine
+        };
+        InstanceFactory::new(&engine, &component, &surface, settings, tables, log, secrets)
     }
 
     /// Loads a module into memory ahead of its use, if it was compiled before; otherwise waits for a turn of its team to

@@ -55,6 +55,10 @@ pub enum PrincipalKind {
     Unknown,
 }
 
+/// One or several callers that a limit counts as one: all of a team, or a principal.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Party(String);
+
 /// A recognised caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
@@ -180,6 +184,16 @@ impl<'de> Deserialize<'de> for Grant {
     }
 }
 
+// === impl Party ===
+
+impl Party {
+    /// A team, with all whose rights are in it alone.
+    pub fn of(team: &TeamName) -> Self {
+        // An id has no space.
+        Self(format!("team {team}"))
+    }
+}
+
 // === impl Principal ===
 
 impl Principal {
@@ -205,9 +219,19 @@ impl Principal {
 
     /// Whoever a limit for each caller counts this one with: a team can make tokens without end, so all callers whose rights
     /// are in one team are one party.
-    pub fn party(&self) -> String {
-        // An id has no space.
-        self.only_team().map_or_else(|| self.id.clone(), |team| format!("team {team}"))
+    pub fn party(&self) -> Party {
+        self.only_team().map_or_else(|| Party(self.id.clone()), Party::of)
+    }
+
+    /// The party that may use a part of what all callers share. None for those who were not recognised: on a host that asks
+    /// nobody to sign in they are all the same.
+    pub fn sharer(&self) -> Option<Party> {
+        (!matches!(self.kind, PrincipalKind::Anyone | PrincipalKind::Unknown)).then(|| self.party())
+    }
+
+    /// As [`Principal::sharer`], for a request that concerns a team, if it does: the team's where the caller was not recognised.
+    pub fn sharer_for(&self, team: Option<&TeamName>) -> Option<Party> {
+        self.sharer().or_else(|| team.map(Party::of))
     }
 
     /// The team in which all of its rights are, if that is so.
@@ -241,7 +265,8 @@ mod tests {
             (&["*:admin"], "1"),
             (&[], "1"),
         ] {
-            assert_eq!(principal(grants).party(), party, "{grants:?}");
+            assert_eq!(principal(grants).party(), Party(party.to_owned()), "{grants:?}");
+            assert_eq!(principal(grants).sharer(), Some(Party(party.to_owned())), "{grants:?}");
         }
     }
 

@@ -29,6 +29,8 @@ pub struct TeamLimits {
     pub uploads_per_day_max: u64,
     /// The bytes of modules that one host stores for the team within 24 hours.
     pub upload_bytes_per_day_max: u64,
+    /// Partitions of the topics that one host creates for deployments of the team within 24 hours.
+    pub created_partitions_per_day_max: u64,
     /// Log lines a second of all guests of the team on a host.
     pub team_log_lines_max: u32,
     /// The bytes of these lines a second.
@@ -55,6 +57,7 @@ impl Default for TeamLimits {
             revision_bytes_max: Bytes::mib(64).0,
             uploads_per_day_max: 5000,
             upload_bytes_per_day_max: Bytes::mib(16 << 10).0,
+            created_partitions_per_day_max: 5000,
             team_log_lines_max: 1000,
             team_log_bytes_max: Bytes::kib(256).0,
             follows_per_team_max: 16,
@@ -77,6 +80,7 @@ pub enum Ceiling {
     RevisionBytes,
     Uploads,
     UploadBytes,
+    CreatedPartitions,
     LogLines,
     LogBytes,
     Follows,
@@ -103,7 +107,7 @@ pub enum Scope {
 }
 
 impl Ceiling {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Transforms,
         Self::Workers,
         Self::PartitionWorkers,
@@ -113,6 +117,7 @@ impl Ceiling {
         Self::RevisionBytes,
         Self::Uploads,
         Self::UploadBytes,
+        Self::CreatedPartitions,
         Self::LogLines,
         Self::LogBytes,
         Self::Follows,
@@ -131,6 +136,7 @@ impl Ceiling {
             Self::RevisionBytes => "revision_bytes_max",
             Self::Uploads => "uploads_per_day_max",
             Self::UploadBytes => "upload_bytes_per_day_max",
+            Self::CreatedPartitions => "created_partitions_per_day_max",
             Self::LogLines => "team_log_lines_max",
             Self::LogBytes => "team_log_bytes_max",
             Self::Follows => "follows_per_team_max",
@@ -147,6 +153,7 @@ impl Ceiling {
             | Self::PartitionWorkers
             | Self::StoredModules
             | Self::Uploads
+            | Self::CreatedPartitions
             | Self::LogLines
             | Self::Follows => Unit::Count,
         }
@@ -154,7 +161,12 @@ impl Ceiling {
 
     pub const fn scope(self) -> Scope {
         match self {
-            Self::Uploads | Self::UploadBytes | Self::LogLines | Self::LogBytes | Self::Follows => Scope::Host,
+            Self::Uploads
+            | Self::UploadBytes
+            | Self::CreatedPartitions
+            | Self::LogLines
+            | Self::LogBytes
+            | Self::Follows => Scope::Host,
             Self::TransactionTime => Scope::Transform,
             Self::Transforms
             | Self::Workers
@@ -191,6 +203,7 @@ impl TeamLimits {
             Ceiling::RevisionBytes => self.revision_bytes_max,
             Ceiling::Uploads => self.uploads_per_day_max,
             Ceiling::UploadBytes => self.upload_bytes_per_day_max,
+            Ceiling::CreatedPartitions => self.created_partitions_per_day_max,
             Ceiling::LogLines => u64::from(self.team_log_lines_max),
             Ceiling::LogBytes => self.team_log_bytes_max,
             Ceiling::Follows => self.follows_per_team_max,
@@ -214,8 +227,9 @@ mod tests {
         assert_eq!(keys.len(), Ceiling::ALL.len());
         let limits = TeamLimits::default();
         let shown = |ceiling: Ceiling| ceiling.unit().show(limits.ceiling(ceiling));
-        let expected =
-            ["200", "400", "10000", "1TiB", "2000", "16GiB", "64MiB", "5000", "16GiB", "1000", "256KiB", "16", "10s"];
+        let expected = [
+            "200", "400", "10000", "1TiB", "2000", "16GiB", "64MiB", "5000", "16GiB", "5000", "1000", "256KiB", "16", "10s",
+        ];
         assert_eq!(Ceiling::ALL.map(shown), expected);
     }
 }

@@ -93,6 +93,7 @@ struct RawLimits {
     revision_bytes_max: Option<Bytes>,
     uploads_per_day_max: Option<u64>,
     upload_bytes_per_day_max: Option<Bytes>,
+    created_partitions_per_day_max: Option<u64>,
     team_log_lines_max: Option<u32>,
     team_log_bytes_max: Option<Bytes>,
     follows_per_team_max: Option<u64>,
@@ -169,6 +170,9 @@ impl RawLimits {
             revision_bytes_max: bytes(self.revision_bytes_max, below.revision_bytes_max),
             uploads_per_day_max: self.uploads_per_day_max.unwrap_or(below.uploads_per_day_max),
             upload_bytes_per_day_max: bytes(self.upload_bytes_per_day_max, below.upload_bytes_per_day_max),
+            created_partitions_per_day_max: self
+                .created_partitions_per_day_max
+                .unwrap_or(below.created_partitions_per_day_max),
             team_log_lines_max: self.team_log_lines_max.unwrap_or(below.team_log_lines_max),
             team_log_bytes_max: bytes(self.team_log_bytes_max, below.team_log_bytes_max),
             follows_per_team_max: self.follows_per_team_max.unwrap_or(below.follows_per_team_max),
@@ -196,6 +200,7 @@ impl RawLimits {
         ranges.within("revision_bytes_max", self.revision_bytes_max, Bytes(0), BYTES_MAX);
         ranges.within("uploads_per_day_max", self.uploads_per_day_max, 0, COUNT_MAX);
         ranges.within("upload_bytes_per_day_max", self.upload_bytes_per_day_max, Bytes(0), BYTES_MAX);
+        ranges.within("created_partitions_per_day_max", self.created_partitions_per_day_max, 0, COUNT_MAX);
         ranges.within("team_log_bytes_max", self.team_log_bytes_max, Bytes(0), BYTES_MAX);
         ranges.within("follows_per_team_max", self.follows_per_team_max, 0, COUNT_MAX);
         ranges.within("transaction_time_max", self.transaction_time_max, TRANSACTION_TIME_LEAST, TRANSACTION_TIME_MOST);
@@ -269,7 +274,7 @@ teams:
         let text = "teams: {a: {cpu_weight: 2, transforms_max: 3, workers_max: 4, partition_workers_max: 5, \
             memory_bytes_max: 6, stored_modules_max: 7, stored_module_bytes_max: 8, upload_bytes_per_day_max: 9, \
             team_log_lines_max: 10, team_log_bytes_max: 11, follows_per_team_max: 12, transaction_time_max: 1s, revision_bytes_max: 13, \
-            uploads_per_day_max: 14, allow_cycle: false}}";
+            uploads_per_day_max: 14, created_partitions_per_day_max: 15, allow_cycle: false}}";
         let expected = TeamLimits {
             cpu_weight: 2,
             transforms_max: 3,
@@ -280,6 +285,7 @@ teams:
             stored_module_bytes_max: 8,
             revision_bytes_max: 13,
             uploads_per_day_max: 14,
+            created_partitions_per_day_max: 15,
             upload_bytes_per_day_max: 9,
             team_log_lines_max: 10,
             team_log_bytes_max: 11,

@@ -28,6 +28,8 @@ pub(super) struct Uploads {
 pub struct UploadAmount {
     pub modules: u64,
     pub bytes: u64,
+    /// Partitions of created topics.
+    pub partitions: u64,
 }
 
 /// Amounts by the hour of the uploads.
@@ -73,9 +75,19 @@ impl Uploads {
         limits: &TeamLimits,
         now: Instant,
     ) -> Result<Reservation, UploadExcess> {
+        Self::reserve_amount(this, team, UploadAmount { modules: 1, bytes, partitions: 0 }, limits, now)
+    }
+
+    /// Counts an amount, if it fits under every ceiling.
+    pub fn reserve_amount(
+        this: &Arc<Self>,
+        team: Option<&TeamName>,
+        amount: UploadAmount,
+        limits: &TeamLimits,
+        now: Instant,
+    ) -> Result<Reservation, UploadExcess> {
         let hour = this.hour(now);
         let team = team.cloned();
-        let amount = UploadAmount { modules: 1, bytes };
         let mut teams = this.teams.lock();
         // Names of teams are anybody's: those without a count are forgotten.
         teams.retain(|_, hours| hours.used(hour) != UploadAmount::default());
@@ -105,16 +117,25 @@ impl Uploads {
 
 impl UploadAmount {
     /// The amount under each ceiling of uploads.
-    pub fn by_ceiling(self) -> [(Ceiling, u64); 2] {
-        [(Ceiling::Uploads, self.modules), (Ceiling::UploadBytes, self.bytes)]
+    pub fn by_ceiling(self) -> [(Ceiling, u64); 3] {
+        let Self { modules, bytes, partitions } = self;
+        [(Ceiling::Uploads, modules), (Ceiling::UploadBytes, bytes), (Ceiling::CreatedPartitions, partitions)]
     }
 
     fn plus(self, other: Self) -> Self {
-        Self { modules: self.modules.saturating_add(other.modules), bytes: self.bytes.saturating_add(other.bytes) }
+        Self {
+            modules: self.modules.saturating_add(other.modules),
+            bytes: self.bytes.saturating_add(other.bytes),
+            partitions: self.partitions.saturating_add(other.partitions),
+        }
     }
 
     fn minus(self, other: Self) -> Self {
-        Self { modules: self.modules.saturating_sub(other.modules), bytes: self.bytes.saturating_sub(other.bytes) }
+        Self {
+            modules: self.modules.saturating_sub(other.modules),
+            bytes: self.bytes.saturating_sub(other.bytes),
+            partitions: self.partitions.saturating_sub(other.partitions),
+        }
     }
 }
 
@@ -155,7 +176,7 @@ impl Reservation {
     /// Counts the upload for good. Its bytes count if it is new to whoever uploads.
     pub fn keep(mut self, is_new: bool) {
         let bytes = if is_new { 0 } else { self.amount.bytes };
-        self.amount = UploadAmount { modules: 0, bytes };
+        self.amount = UploadAmount { bytes, ..UploadAmount::default() };
     }
 }
 
@@ -170,6 +191,11 @@ impl Drop for Reservation {
 impl fmt::Display for UploadExcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { team, ceiling, used, added, max } = self;
+        if *ceiling == Ceiling::CreatedPartitions {
+            let name = team.as_ref().map_or("-", TeamName::as_str);
+            let text = "partitions of topics created on this host within 24 hours";
+            return write!(f, "team {name} has {used} {text}; with {added} more they are above {max} ({})", ceiling.key());
+        }
         let things = if ceiling.unit() == Unit::Bytes { "bytes of modules" } else { "modules" };
         match team {
             Some(team) => write!(f, "team {team} has uploaded {used} {things}")?,
@@ -200,7 +226,7 @@ mod tests {
     }
 
     fn amount(modules: u64, bytes: u64) -> UploadAmount {
-        UploadAmount { modules, bytes }
+        UploadAmount { modules, bytes, partitions: 0 }
     }
 
     /// Makes uploads, each of an hour and of bytes. `fits` says which of them are below both ceilings.

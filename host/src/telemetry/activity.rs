@@ -24,7 +24,8 @@ pub struct ActivityMeter {
 /// The last readings of one transform.
 #[derive(Default)]
 struct Window {
-    readings: VecDeque<(Instant, Arc<Reading>)>,
+    /// With the time of each. An idle transform has one reading for several times, which knows when it was made.
+    readings: VecDeque<(Instant, Arc<(Instant, Reading)>)>,
     commits: u64,
     activity: Activity,
 }
@@ -65,7 +66,7 @@ impl Window {
         let last = self.readings.back().map(|(_, last)| last.clone());
         let reading = match last.filter(|_| commits == self.commits) {
             Some(last) => last,
-            None => Arc::new(metrics.read()),
+            None => Arc::new((now, metrics.read())),
         };
         self.commits = commits;
         self.readings.push_back((now, reading));
@@ -74,12 +75,16 @@ impl Window {
         }
         if let (Some((from, first)), Some((to, last))) = (self.readings.front(), self.readings.back()) {
             let span = to.saturating_duration_since(*from);
-            self.activity = between(first, last, span, metrics.guest.memory_bytes());
+            // All CPU time since an idle transform was read comes with its next reading.
+            let span_of_cpu = last.0.saturating_duration_since(first.0);
+            let cpu = last.1.cpu.saturating_sub(first.1.cpu);
+            let activity = between(&first.1, &last.1, span, metrics.guest.memory_bytes());
+            self.activity = Activity { cpu_millicores: millicores(cpu, span_of_cpu), ..activity };
         }
     }
 }
 
-/// The activity between two readings.
+/// The activity between two readings, but for CPU time.
 fn between(first: &Reading, last: &Reading, span: Duration, memory_bytes: u64) -> Activity {
     let inputs = rates(&first.inputs, &last.inputs, span);
     let outputs = rates(&first.outputs, &last.outputs, span);
@@ -96,8 +101,15 @@ fn between(first: &Reading, last: &Reading, span: Duration, memory_bytes: u64) -
         latency_p50_ms: percentile_ms(&latency, 0.50),
         latency_p99_ms: percentile_ms(&latency, 0.99),
         guest_nanos_per_record: (guest_records > 0.0).then(|| (guest_nanos / guest_records) as u64),
+        cpu_millicores: 0,
         memory_bytes,
     }
+}
+
+/// Rounds to the nearest: the few microseconds of an idle transform are none, and its activity stays equal.
+fn millicores(cpu: Duration, span: Duration) -> u64 {
+    let micros = span.as_micros().max(1);
+    u64::try_from((cpu.as_micros() * 1000 + micros / 2) / micros).unwrap_or(u64::MAX)
 }
 
 /// The topics with any records in between.
@@ -147,7 +159,8 @@ mod tests {
         let latency = vec![(0.1, 0), (0.2, count), (f64::INFINITY, count)];
         let guest_seconds = count as f64 / 1000.0;
         let guest_records = count as f64;
-        Reading { inputs: topics("in"), outputs: topics("out"), failed: 0, guest_seconds, guest_records, latency }
+        let cpu = Duration::from_millis(2 * count);
+        Reading { inputs: topics("in"), outputs: topics("out"), failed: 0, guest_seconds, guest_records, cpu, latency }
     }
 
     #[test]
@@ -156,6 +169,9 @@ mod tests {
         assert_eq!((activity.in_per_minute, activity.out_per_minute, activity.failed_per_minute), (3600, 3600, 0));
         assert_eq!((activity.latency_p50_ms, activity.latency_p99_ms), (Some(150), Some(199)));
         assert_eq!((activity.guest_nanos_per_record, activity.memory_bytes), (Some(1_000_000), 7));
+        assert_eq!(millicores(Duration::from_millis(600), Duration::from_secs(5)), 120);
+        assert_eq!(millicores(Duration::from_micros(2_499), Duration::from_secs(5)), 0);
+        assert_eq!(millicores(Duration::ZERO, Duration::ZERO), 0);
         assert_eq!(activity.inputs, [TopicRate { topic: "in".parse().expect("valid"), per_minute: 3600 }]);
     }
 
@@ -186,6 +202,19 @@ mod tests {
         transform.committed.inc();
         window.read(&meter.metrics, &id, start + Duration::from_secs(6));
         assert_eq!(window.activity.in_per_minute, 1200);
+        // The CPU time of a silence is not that of the second after it.
+        let meters = |window: &mut Window, count: u64, at: Instant| {
+            window.commits = count;
+            window.readings.push_back((at, Arc::new((at, reading(count)))));
+        };
+        let mut idle = Window::default();
+        meters(&mut idle, 0, start);
+        let first = idle.readings[0].1.clone();
+        idle.readings = (0..6).map(|second| (start + Duration::from_secs(3600 + second), first.clone())).collect();
+        meters(&mut idle, 3600, start + Duration::from_secs(3606));
+        let (first, last) = (&idle.readings[0].1, &idle.readings[6].1);
+        let span = last.0.saturating_duration_since(first.0);
+        assert_eq!(millicores(last.1.cpu - first.1.cpu, span), 2, "7.2 s in an hour");
         meter.windows.insert(id, window);
         meter.measure(&mut [], start);
         assert!(meter.windows.is_empty(), "a transform that is gone is forgotten");

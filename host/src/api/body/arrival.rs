@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::super::budget::{Budget, Kind, NoRoom, Share};
 use super::super::problem::Refusal;
+use crate::model::access::Party;
 use crate::model::codes::Code;
 
 /// Bytes of a body that is too large that are read and thrown away, so that its sender gets to read the answer.
@@ -23,13 +24,19 @@ pub struct RequestBody {
 }
 
 /// Reads a body to its end, within a time and within the budget of all bodies.
-pub async fn read(intake: &Budget, body: Body, bytes_max: usize, time: Duration) -> Result<RequestBody, Refusal> {
+pub async fn read(
+    intake: &Budget,
+    party: Option<Party>,
+    body: Body,
+    bytes_max: usize,
+    time: Duration,
+) -> Result<RequestBody, Refusal> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut stream = body.into_data_stream();
     let read = if announced > bytes_max {
         Ok(Err(too_large(bytes_max)))
     } else {
-        tokio::time::timeout(time, read_within(intake, &mut stream, bytes_max)).await
+        tokio::time::timeout(time, read_within(intake, party, &mut stream, bytes_max)).await
     };
     match read {
         Ok(Err(refusal)) if matches!(refusal.code(), Code::BodyTooLarge | Code::Busy) => {
@@ -46,9 +53,14 @@ fn too_large(bytes_max: usize) -> Refusal {
     Refusal::new(Code::BodyTooLarge, format!("the body has more than {bytes_max} bytes"))
 }
 
-async fn read_within(intake: &Budget, stream: &mut BodyDataStream, bytes_max: usize) -> Result<RequestBody, Refusal> {
+async fn read_within(
+    intake: &Budget,
+    party: Option<Party>,
+    stream: &mut BodyDataStream,
+    bytes_max: usize,
+) -> Result<RequestBody, Refusal> {
     let (ask, mut asked) = oneshot::channel();
-    let mut share = intake.share(Kind::Growing, move || {
+    let mut share = intake.share(Kind::Growing, party, move || {
         // There is no listener any more if the body has just arrived.
         let _ = ask.send(());
     });

@@ -12,7 +12,7 @@ fn budget(bytes_max: usize) -> (Budget, IntGauge) {
 fn asked(budget: &Budget) -> (Share, Arc<AtomicBool>) {
     let asked = Arc::new(AtomicBool::new(false));
     let flag = asked.clone();
-    (budget.share(Kind::Growing, move || flag.store(true, Ordering::Relaxed)), asked)
+    (budget.share(Kind::Growing, None, move || flag.store(true, Ordering::Relaxed)), asked)
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,11 +54,11 @@ async fn who_stands_still_for_longest_gives_way() {
 #[tokio::test(start_paused = true)]
 async fn few_whole_shares_wait() {
     let (budget, _) = budget(MIB);
-    let mut held = budget.share(Kind::Whole, || ());
+    let mut held = budget.share(Kind::Whole, None, || ());
     held.grow_to(MIB).await.expect("room");
     let more = (0..WHOLE_WAITING_MAX + 3).map(|_| async {
         let started = Instant::now();
-        let refused = budget.share(Kind::Whole, || ()).grow_to(MIB).await.is_err();
+        let refused = budget.share(Kind::Whole, None, || ()).grow_to(MIB).await.is_err();
         (refused, started.elapsed() < POLL)
     });
     let ended = futures::future::join_all(more).await;
@@ -97,4 +97,54 @@ async fn what_has_arrived_stays_and_the_next_is_told_after_a_time() {
     assert_eq!(next.grow_to(MIB).await, Ok(()));
     drop(next);
     assert_eq!(gauge.get(), 0);
+}
+
+/// Bodies that come slowly, and such that have arrived and wait: neither gives way.
+#[tokio::test(start_paused = true)]
+async fn the_bodies_of_one_team_leave_bytes_for_others() {
+    let (budget, gauge) = budget(4 * MIB);
+    let [greedy, modest] = ["greedy", "modest"].map(|team| Party::of(&team.parse().expect("valid")));
+    let of = |party: &Party| budget.share(Kind::Growing, Some(party.clone()), || ());
+    let mut held = [of(&greedy), of(&greedy)];
+    for share in &mut held {
+        share.grow_to(MIB).await.expect("room");
+        share.settle();
+    }
+    let mut more = of(&greedy);
+    let keeps_moving = async {
+        assert_eq!(more.grow_to(MIB).await, Err(NoRoom), "its half is used");
+    };
+    let other = async {
+        let mut other = of(&modest);
+        let started = Instant::now();
+        assert_eq!((other.grow_to(2 * MIB).await, started.elapsed()), (Ok(()), Duration::ZERO));
+    };
+    tokio::join!(keeps_moving, other);
+    let mut nobodys = budget.share(Kind::Growing, None, || ());
+    assert_eq!(nobodys.grow_to(2 * MIB).await, Ok(()), "on a host without sign-in all may be used");
+    drop((held, nobodys));
+    assert_eq!(more.grow_to(2 * MIB).await, Ok(()));
+    drop(more);
+    assert_eq!(gauge.get(), 0);
+    assert!(budget.inner.table.lock().of_parties.is_empty());
+}
+
+/// At its limit a team's share waits for those of its own team alone.
+#[tokio::test(start_paused = true)]
+async fn a_team_at_its_limit_pushes_nobody_else_out() {
+    let (budget, _) = budget(4 * MIB);
+    let [greedy, modest] = ["greedy", "modest"].map(|team| Party::of(&team.parse().expect("valid")));
+    let asked = |party: &Party| {
+        let asked = Arc::new(AtomicBool::new(false));
+        let flag = asked.clone();
+        (budget.share(Kind::Growing, Some(party.clone()), move || flag.store(true, Ordering::Relaxed)), asked)
+    };
+    let (mut other, other_asked) = asked(&modest);
+    other.grow_to(2 * MIB).await.expect("room");
+    let (mut own, own_asked) = asked(&greedy);
+    own.grow_to(2 * MIB).await.expect("room");
+    tokio::time::sleep(STILL * 2).await;
+    let (mut next, _) = asked(&greedy);
+    assert_eq!(next.grow_to(2 * MIB).await, Err(NoRoom));
+    assert!(own_asked.load(Ordering::Relaxed) && !other_asked.load(Ordering::Relaxed));
 }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::api_types::{FlowRecent, FlowTransform, HistoryView};
 use crate::catalog::Catalog;
+use crate::model::access::Party;
 use crate::model::names::TransformId;
 use crate::model::revision::Deployment;
 use crate::model::units::Timestamp;
@@ -38,7 +39,7 @@ struct Parts {
     /// Locked for moments only: requests read them on the threads that serve all.
     histories: Mutex<Histories>,
     /// The number of readers of each party that has some ([`Principal::party`](crate::model::access::Principal::party)).
-    readers: Mutex<BTreeMap<String, usize>>,
+    readers: Mutex<BTreeMap<Party, usize>>,
     metrics: HttpMetrics,
 }
 
@@ -74,7 +75,7 @@ pub struct FlowEntry {
 pub struct FlowReader {
     pub recorder: FlowRecorder,
     pub snapshots: watch::Receiver<Arc<FlowSnapshot>>,
-    party: String,
+    party: Party,
 }
 
 /// The limit that keeps another reader out.
@@ -161,21 +162,21 @@ impl FlowRecorder {
     }
 
     /// Takes the place of a reader, of which the host has `readers_max` and each party may take `of_caller_max`.
-    pub fn reader(&self, party: &str, readers_max: usize, of_caller_max: usize) -> Result<FlowReader, FlowFull> {
+    pub fn reader(&self, party: Party, readers_max: usize, of_caller_max: usize) -> Result<FlowReader, FlowFull> {
         let mut readers = self.parts.readers.lock();
         if readers.values().sum::<usize>() >= readers_max {
             return Err(FlowFull::OfHost);
         }
-        let own = readers.get(party).copied().unwrap_or(0);
+        let own = readers.get(&party).copied().unwrap_or(0);
         if own >= of_caller_max {
             return Err(FlowFull::OfCaller);
         }
-        readers.insert(party.to_owned(), own + 1);
+        readers.insert(party.clone(), own + 1);
         self.parts.metrics.flow_readers.inc();
         let mut snapshots = self.parts.current.subscribe();
         // The reader begins with the view that is there.
         snapshots.mark_changed();
-        Ok(FlowReader { recorder: self.clone(), snapshots, party: party.to_owned() })
+        Ok(FlowReader { recorder: self.clone(), snapshots, party })
     }
 
     /// The last minutes of a transform.
@@ -259,17 +260,21 @@ mod tests {
     use super::*;
     use crate::telemetry::metrics::Metrics;
 
+    fn party(team: &str) -> Party {
+        Party::of(&team.parse().expect("valid"))
+    }
+
     #[test]
     fn readers_are_limited_and_give_their_places_back() {
         let recorder = FlowRecorder::new(Metrics::new().http);
-        let first = recorder.reader("a", 3, 2);
-        let second = recorder.reader("a", 3, 2);
-        assert_eq!(recorder.reader("a", 3, 2).err(), Some(FlowFull::OfCaller));
-        let third = recorder.reader("b", 3, 2);
-        assert_eq!(recorder.reader("c", 3, 2).err(), Some(FlowFull::OfHost));
+        let first = recorder.reader(party("a"), 3, 2);
+        let second = recorder.reader(party("a"), 3, 2);
+        assert_eq!(recorder.reader(party("a"), 3, 2).err(), Some(FlowFull::OfCaller));
+        let third = recorder.reader(party("b"), 3, 2);
+        assert_eq!(recorder.reader(party("c"), 3, 2).err(), Some(FlowFull::OfHost));
         assert!(first.is_ok() && second.is_ok() && third.is_ok() && recorder.is_read());
         drop((first, second, third));
-        assert!(!recorder.is_read() && recorder.reader("a", 1, 1).is_ok());
+        assert!(!recorder.is_read() && recorder.reader(party("a"), 1, 1).is_ok());
     }
 
     #[test]
@@ -289,6 +294,7 @@ mod tests {
             tables: Vec::new(),
             dead_letters: None,
             hosts: 0,
+            running_on: BTreeMap::new(),
             partitions: BTreeMap::new(),
             lag: None,
             activity: None,

@@ -39,6 +39,7 @@ pub fn transform(deployment: &Deployment, topics: Topics, hosts: &[TransformStat
     let summary = views::summary(deployment, hosts, members);
     let TransformSummary { team, name, revision, running_revisions, rollout, desired, state, lag, changed_at, .. } = summary;
     let Topics { inputs, outputs, tables, dead_letters } = topics;
+    let running_on = running_on(hosts);
     FlowTransform {
         team,
         name,
@@ -53,7 +54,8 @@ pub fn transform(deployment: &Deployment, topics: Topics, hosts: &[TransformStat
         outputs,
         tables,
         dead_letters,
-        hosts: hosts.iter().filter(|host| !host.state.is_at_rest()).count(),
+        hosts: running_on.len(),
+        running_on,
         partitions: partitions(hosts),
         lag,
         activity: activity(hosts),
@@ -67,6 +69,14 @@ fn newest_error(hosts: &[TransformStatus]) -> Option<Line> {
     let of_partition = hosts.iter().flat_map(|host| &host.partitions).filter_map(|partition| partition.error.as_ref());
     let newest = of_rollout.chain(of_host).chain(of_partition).max_by_key(|error| error.at);
     newest.map(|error| Line::of(error.code))
+}
+
+/// The hosts that run it, and the number of partitions of each.
+fn running_on(hosts: &[TransformStatus]) -> BTreeMap<Line, usize> {
+    let owned =
+        |host: &TransformStatus| host.partitions.len() + host.omitted.as_ref().map_or(0, |omitted| omitted.partitions);
+    let running = hosts.iter().filter(|host| !host.state.is_at_rest());
+    running.map(|host| (Line::of(&host.host), owned(host))).collect()
 }
 
 fn partitions(hosts: &[TransformStatus]) -> BTreeMap<&'static str, usize> {
@@ -96,6 +106,7 @@ fn activity(hosts: &[TransformStatus]) -> Option<Activity> {
         latency_p50_ms: told.iter().filter_map(|activity| activity.latency_p50_ms).max(),
         latency_p99_ms: told.iter().filter_map(|activity| activity.latency_p99_ms).max(),
         guest_nanos_per_record: told.iter().filter_map(|activity| activity.guest_nanos_per_record).max(),
+        cpu_millicores: sum(|activity| activity.cpu_millicores),
         memory_bytes: told.iter().map(|activity| activity.memory_bytes).max().unwrap_or(0),
     })
 }
@@ -131,6 +142,7 @@ mod tests {
                 in_per_minute,
                 inputs: vec![rate("in")],
                 latency_p99_ms: Some(p99),
+                cpu_millicores: p99,
                 memory_bytes: 10 * p99,
                 ..status::Activity::default()
             }),
@@ -142,6 +154,9 @@ mod tests {
         let hosts = [host("a", 60, 7), host("b", u64::MAX, 3), TransformStatus { activity: None, ..host("c", 1, 1) }];
         let all = activity(&hosts).expect("two hosts tell it");
         assert_eq!((all.in_per_minute, all.latency_p99_ms, all.memory_bytes), (u64::MAX, Some(7), 70));
+        assert_eq!(all.cpu_millicores, 10);
+        let stopped = TransformStatus { state: State::Stopped, ..host("d", 1, 1) };
+        assert_eq!(running_on(&[host("b", 1, 1), stopped]), BTreeMap::from([(Line::of("b"), 5)]));
         assert_eq!((all.inputs.len(), all.inputs[0].per_minute, all.latency_p50_ms), (1, u64::MAX, None));
         assert_eq!(partitions(&hosts), BTreeMap::from([("running", 15)]));
         assert!(activity(&hosts[2..]).is_none());

@@ -125,7 +125,7 @@ impl OutgoingBody {
 
 async fn taken(budget: &Budget, exchange: &Arc<Exchange>, bytes: usize) -> Result<Share, NoRoom> {
     let exchange = Arc::downgrade(exchange);
-    let mut share = budget.share(Kind::Whole, move || {
+    let mut share = budget.share(Kind::Whole, None, move || {
         if let Some(exchange) = exchange.upgrade() {
             exchange.close(CloseReason::AnswerBytes);
         }

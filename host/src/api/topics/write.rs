@@ -9,6 +9,7 @@ use crate::api_types::WriteResult;
 use crate::model::names::TopicName;
 use crate::topics::{append, refuse_internal};
 
+use super::super::access::Caller;
 use super::super::body::{Media, RequestBody};
 use super::super::openapi::NoPartition;
 use super::super::problem::Refusal;
@@ -27,6 +28,7 @@ use super::super::shared::{AppState, blocking};
 pub async fn write(
     State(shared): AppState,
     Name(topic): Name<TopicName>,
+    caller: Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<WriteResult>, Refusal> {
@@ -36,7 +38,8 @@ pub async fn write(
         Media::Json => false,
         other => return Err(other.refuse("application/x-ndjson or application/json")),
     };
-    let RequestBody { bytes, share } = shared.receive(body, shared.state.limits.records_bytes_max).await?;
+    let RequestBody { bytes, share } =
+        shared.receive(&caller.principal, body, shared.state.limits.records_bytes_max).await?;
     let permit = shared.changes.take(None).await?;
     let log = shared.state.log.clone();
     blocking(move || {

@@ -27,18 +27,25 @@ const HOST: [&str; 3] = ["-"; 3];
 #[derive(Default)]
 pub struct CpuCosts {
     /// The meters of all workers. One that has no other owner is read once more.
-    meters: Mutex<Vec<(TransformId, Arc<Meter>)>>,
+    meters: Mutex<BTreeMap<TransformId, Vec<Arc<Meter>>>>,
     spent: Mutex<Spent>,
 }
 
 #[derive(Default)]
 struct Spent {
-    by_revision: BTreeMap<TransformId, BTreeMap<u64, Row>>,
+    by_transform: BTreeMap<TransformId, TransformTime>,
     /// The number of counts of a revision.
     counts: u64,
     /// The time of all transforms, with that of revisions without a row.
     of_transforms: Duration,
     of_host: Duration,
+}
+
+/// The time of a transform. It has that of revisions without a row, too.
+#[derive(Default)]
+struct TransformTime {
+    all: Duration,
+    rows: BTreeMap<u64, Row>,
 }
 
 #[derive(Default)]
@@ -69,7 +76,7 @@ impl CpuCosts {
         // Also where nobody reads the metrics, no meter stays that has no worker.
         self.count();
         let meter = Arc::new(Meter::new(revision));
-        self.meters.lock().push((transform.clone(), meter.clone()));
+        self.meters.lock().entry(transform.clone()).or_default().push(meter.clone());
         meter
     }
 
@@ -77,20 +84,25 @@ impl CpuCosts {
     pub(super) fn forget(&self, transform: &TransformId) {
         self.count();
         let mut spent = self.spent.lock();
-        self.meters.lock().retain(|(of, _)| of != transform);
-        spent.by_revision.remove(transform);
+        self.meters.lock().remove(transform);
+        spent.by_transform.remove(transform);
+    }
+
+    /// The time that was spent for a transform until now, since its series began.
+    pub(super) fn of(&self, transform: &TransformId) -> Duration {
+        let mut spent = self.spent.lock();
+        if let Some(meters) = self.meters.lock().get_mut(transform) {
+            spent.count(transform, meters);
+        }
+        spent.by_transform.get(transform).map_or(Duration::ZERO, |time| time.all)
     }
 
     /// Counts all that was spent until now.
     fn count(&self) {
         let mut spent = self.spent.lock();
-        self.meters.lock().retain(|(transform, meter)| {
-            let has_worker = Arc::strong_count(meter) > 1;
-            meter.take().into_iter().for_each(|(revision, time)| spent.add(transform, revision, time));
-            // The present one last: refused ones since the last count do not take its row.
-            spent.add(transform, meter.revision(), Duration::ZERO);
-            spent.drop_rows(transform);
-            has_worker
+        self.meters.lock().retain(|transform, meters| {
+            spent.count(transform, meters);
+            !meters.is_empty()
         });
     }
 }
@@ -98,24 +110,37 @@ impl CpuCosts {
 // === impl Spent ===
 
 impl Spent {
+    /// Takes what the meters of a transform have counted, and drops those that have no worker any more.
+    fn count(&mut self, transform: &TransformId, meters: &mut Vec<Arc<Meter>>) {
+        meters.retain(|meter| {
+            let has_worker = Arc::strong_count(meter) > 1;
+            meter.take().into_iter().for_each(|(revision, time)| self.add(transform, revision, time));
+            // The present one last: refused ones since the last count do not take its row.
+            self.add(transform, meter.revision(), Duration::ZERO);
+            self.drop_rows(transform);
+            has_worker
+        });
+    }
+
     fn add(&mut self, transform: &TransformId, revision: u64, time: Duration) {
         self.of_transforms += time;
-        let revisions = match self.by_revision.get_mut(transform) {
-            Some(revisions) => revisions,
-            None => self.by_revision.entry(transform.clone()).or_default(),
+        let of_transform = match self.by_transform.get_mut(transform) {
+            Some(of_transform) => of_transform,
+            None => self.by_transform.entry(transform.clone()).or_default(),
         };
+        of_transform.all += time;
         self.counts += 1;
-        let row = revisions.entry(revision).or_default();
+        let row = of_transform.rows.entry(revision).or_default();
         row.time += time;
         row.counted = self.counts;
     }
 
     /// Drops the rows above the limit. One that is gone is never counted elsewhere: rates over it would count it twice.
     fn drop_rows(&mut self, transform: &TransformId) {
-        let Some(revisions) = self.by_revision.get_mut(transform) else { return };
-        while revisions.len() > REVISIONS_MAX {
-            let oldest = revisions.iter().min_by_key(|(_, row)| row.counted).map(|(revision, _)| *revision);
-            revisions.remove(&oldest.expect("there are several"));
+        let Some(TransformTime { rows, .. }) = self.by_transform.get_mut(transform) else { return };
+        while rows.len() > REVISIONS_MAX {
+            let oldest = rows.iter().min_by_key(|(_, row)| row.counted).map(|(revision, _)| *revision);
+            rows.remove(&oldest.expect("there are several"));
         }
     }
 
@@ -126,8 +151,8 @@ impl Spent {
 
     /// Shows each row as labels and seconds.
     fn show(&self, mut show: impl FnMut([&str; 3], Duration)) {
-        for (transform, revisions) in &self.by_revision {
-            for (revision, row) in revisions {
+        for (transform, time) in &self.by_transform {
+            for (revision, row) in &time.rows {
                 show([transform.team.as_str(), transform.name.as_str(), &revision.to_string()], row.time);
             }
         }
@@ -181,6 +206,7 @@ mod tests {
         let row = |revision: u64| (format!("t/a/{revision}"), revision);
         let host = ("-/-/-".to_owned(), 100 - (1..=6).sum::<u64>());
         assert_eq!(rows_of(&spent), [row(3), row(4), row(5), row(6), host]);
+        assert_eq!(spent.by_transform[&transform].all, Duration::from_secs((1..=6).sum()));
     }
 
     #[test]
@@ -205,6 +231,7 @@ mod tests {
         for (transform, seconds) in [(&gone, 3), (&other, 2)] {
             costs.spent.lock().add(transform, 1, Duration::from_secs(seconds));
         }
+        assert_eq!([&gone, &other].map(|of| costs.of(of).as_secs()), [3, 2]);
         // A client that is closed late has it still.
         let late = costs.meter(&gone, 1);
         costs.forget(&gone);

@@ -89,6 +89,35 @@ fn a_restart_finds_what_was_deployed() {
     }
 }
 
+/// The manifests tell it: nothing of the module is read for that, and here there is nothing to read.
+#[test]
+fn a_module_of_a_team_is_known_by_its_manifest() {
+    let log = shop_log();
+    let dir = tempfile::tempdir().expect("dir");
+    // It makes the topics.
+    drop(open(&log, dir.path()));
+    let digest = |name: &str| Digest::of(name.as_bytes());
+    let manifest = |name: &str, rights: &str| {
+        let value = format!(r#"{{"bytes":1,"chunks":1,"chunks_from":0,"upload":"u",{rights}}}"#);
+        foreign(Some(digest(name).to_string().as_bytes()), Some(value.as_bytes()))
+    };
+    let manifests = vec![manifest("own", r#""teams":["orders"]"#), manifest("all", r#""for_all":true"#)];
+    log.append(&MODULES.parse().expect("valid"), Some(0), manifests).expect("written");
+    let catalog = open(&log, dir.path());
+    for (team, name, expected) in [
+        ("orders", "own", true),
+        ("orders", "all", true),
+        ("orders", "none", false),
+        ("stock", "own", false),
+        ("stock", "all", true),
+    ] {
+        let team: TeamName = team.parse().expect("valid");
+        assert_eq!(catalog.has_module_of(&team, &digest(name)).expect("known"), expected, "{team} {name}");
+    }
+    let team: TeamName = "orders".parse().expect("valid");
+    assert!(catalog.module_of(&team, &digest("own")).is_err(), "its chunks are not there");
+}
+
 #[test]
 fn the_embedded_log_keeps_it_over_a_restart() {
     let dir = tempfile::tempdir().expect("dir");

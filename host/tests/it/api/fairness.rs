@@ -32,6 +32,14 @@ async fn look_ups_of_one_team_hold_up_nobody_else() {
         let refused = asked.join_next().await.expect("one of them").expect("no panic").refused(503, "E032");
         assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("lookups_per_team_max")), "{refused}");
     }
+    // Lists go over much of the catalog: they are look-ups as well.
+    for path in ["/v1/teams/greedy", "/v1/teams/greedy/transforms"] {
+        let refused = host.get(path).await.refused(503, "E032");
+        assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("lookups_per_team_max")), "{refused}");
+    }
+    for path in ["/v1/teams/modest", "/v1/teams/modest/transforms", "/v1/teams", "/v1/transforms", "/v1/modules"] {
+        host.get(path).await.expect(200);
+    }
     let known = held("modest").replace("held", "known");
     host.get(&known).await.expect(200);
     host.post("/v1/teams/greedy/transforms/strip/pause").await.expect(202);

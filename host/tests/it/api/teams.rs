@@ -119,6 +119,40 @@ async fn ceilings_follow_the_file_and_refuse_growth_alone() {
     over(&host.put(&transform("b"), &spec(&digest, 1)).await, &["transforms_max", "memory_bytes_max"]);
 }
 
+/// Else dry runs, and deployments that are refused in the end, would take memory from a host that their team may not have.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_instance_of_a_candidate_may_have_more_memory_than_its_team() {
+    let folder = folder("teams: {orders: {memory_bytes_max: 256MiB}}");
+    let host = start(&folder).await;
+    let digest = host.upload(GOOD).await.expect(201)["digest"].clone();
+    // `init` refuses the config with E019, so another code says that it did not run.
+    let with = |memory: &str, config: Value| {
+        json!({"module": digest, "inputs": ["shop.orders"], "outputs": {"o": "orders.out"}, "config": config,
+            "limits": {"memory": memory}})
+    };
+    let refusing = |memory: &str| with(memory, json!({"refuse": "it ran"}));
+    let tested = transform("a") + "/test";
+    let test = async |spec: &Value| {
+        let request = host.request("POST", &tested).json(&json!({"spec": spec, "records": [{"value": 1}]}));
+        Answer::of(request).await
+    };
+    for path in [transform("a"), transform("a") + "?dry_run=true"] {
+        over(&host.put(&path, &refusing("257MiB")).await, &["memory_bytes_max"]);
+    }
+    let problem = over(&test(&refusing("257MiB")).await, &["memory_bytes_max"]);
+    assert_eq!(problem["errors"][0]["field"], "limits.memory", "{problem}");
+    test(&refusing("256MiB")).await.refused(422, "E019");
+    test(&with("256MiB", json!({}))).await.expect(200);
+
+    // A team above its ceiling keeps its use, here that of four partitions, and may try within it.
+    host.put(&transform("a"), &with("64MiB", json!({}))).await.expect(202);
+    replace(folder.path(), "teams: {orders: {memory_bytes_max: 1KiB}}");
+    until(&host, |team| ceiling(team, "memory_bytes_max") == (Some(256 << 20), 1 << 10)).await;
+    host.put(&transform("a"), &refusing("64MiB")).await.refused(422, "E019");
+    test(&with("256MiB", json!({}))).await.expect(200);
+    over(&test(&refusing("257MiB")).await, &["memory_bytes_max"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ceiling_is_named_beside_other_broken_rules() {
     let folder = folder("defaults: {transforms_max: 0}");
@@ -192,6 +226,8 @@ async fn uploads_of_a_day_have_a_ceiling_for_each_team() {
     let names: Vec<_> = list["teams"].as_array().expect("a list").iter().map(|team| team["team"].clone()).collect();
     assert_eq!(names, ["orders"], "a name in an upload makes no team");
     upload(&host, "?team=Orders", GOOD).await.refused(400, "E028");
+    // Without its team, the module would be every team's.
+    upload(&host, "?taem=orders", GOOD).await.refused(400, "E028");
     assert_eq!(ceiling(&host.get(TEAM).await.expect(200), "upload_bytes_per_day_max").0, Some(8 + 11));
 }
 
@@ -215,6 +251,22 @@ async fn uploads_of_a_day_have_a_number_and_a_used_module_costs_none() {
     assert_eq!(["uploads_per_day_max", "upload_bytes_per_day_max"].map(|key| ceiling(&team, key).0), [Some(3), Some(6)]);
 }
 
+/// Else a team could fill the audit topic, which is everybody's, with uploads that change nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_above_its_ceiling_has_no_entry() {
+    let folder = folder("defaults: {uploads_per_day_max: 1}");
+    let host = start(&folder).await;
+    const OWN: &str = "?team=orders";
+    upload(&host, OWN, b"\0asm 1").await.expect(201);
+    for _ in 0..3 {
+        upload(&host, OWN, b"\0asm 2").await.refused(429, "E060");
+    }
+    let list = host.get("/v1/audit?team=orders").await.expect(200);
+    let entries = list["entries"].as_array().expect("entries");
+    let actions: Vec<_> = entries.iter().map(|entry| entry["action"].as_str().unwrap_or_default()).collect();
+    assert_eq!(actions, ["upload-module"], "{list}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_use_of_a_team_does_not_tell_of_the_modules_of_others() {
     let folder = folder("{}");
@@ -235,6 +287,28 @@ async fn the_use_of_a_team_does_not_tell_of_the_modules_of_others() {
         deploy(&host, &format!("/v1/teams/{team}/transforms/t"), b"\0asm 22").await.expect(200);
         assert_eq!(counts().await, [Some(3), Some(13)], "{team}");
     }
+}
+
+/// Else a team could fill the brokers with topics by deploying over and over with other names.
+#[tokio::test(flavor = "multi_thread")]
+async fn created_topics_of_a_day_have_a_ceiling_of_partitions() {
+    let folder = folder("teams: {orders: {created_partitions_per_day_max: 8}}");
+    let host = start(&folder).await;
+    let digest = host.upload(GOOD).await.expect(201)["digest"].clone();
+    // The input has four partitions, and so has each topic that is created.
+    for name in ["a", "b"] {
+        host.put(&transform(name), &spec(&digest, 1)).await.expect(202);
+    }
+    for path in [transform("c") + "?dry_run=true", transform("c")] {
+        let problem = host.put(&path, &spec(&digest, 1)).await.refused(429, "E060");
+        assert!(problem["detail"].as_str().is_some_and(|it| it.contains("created_partitions_per_day_max")), "{problem}");
+    }
+    let topics = host.log.topics().expect("topics");
+    assert!(!topics.iter().any(|(name, _)| name.as_str() == "orders.c.dead-letter"), "{topics:?}");
+    // Topics that are there cost nothing.
+    host.put(&transform("a"), &spec(&digest, 2)).await.expect(202);
+    assert_eq!(ceiling(&host.get(TEAM).await.expect(200), "created_partitions_per_day_max"), (Some(8), 8));
+    host.put("/v1/teams/stock/transforms/c", &spec(&digest, 1)).await.expect(202);
 }
 
 const RIGHTS: &str = "
@@ -362,7 +436,8 @@ async fn offsets_need_the_right_to_read_of_today() {
     let folder = folder(RIGHTS);
     let host = start_with_rights(&folder).await;
     let digest = host.upload(GOOD).await.expect(201)["digest"].clone();
-    let spec = json!({"module": digest, "inputs": ["shop.orders"], "outputs": {"o": "orders.out"}, "state": {"s": {}}});
+    let spec = json!({"module": digest, "inputs": ["shop.orders"], "outputs": {"o": "orders.out"},
+        "state": {"s": {"queryable": true}}});
     host.put(&transform("t"), &spec).await.expect(202);
     host.post(&format!("{}/pause", transform("t"))).await.expect(202);
     let ask = async |method: &str, rest: &str| {
@@ -370,13 +445,22 @@ async fn offsets_need_the_right_to_read_of_today() {
         let request = if method == "PATCH" { request.json(&json!({"to": "earliest"})) } else { request };
         Answer::of(request).await
     };
-    let ways = [("GET", "offsets"), ("PATCH", "offsets?dry_run=true"), ("DELETE", "offsets?dry_run=true")];
+    let ways = [
+        ("GET", "offsets"),
+        ("PATCH", "offsets?dry_run=true"),
+        ("DELETE", "offsets?dry_run=true"),
+        ("GET", "state/s/known?partition=0"),
+    ];
     for (method, rest) in ways {
         ask(method, rest).await.expect(200);
     }
+    // Its refusal tells the number of partitions.
+    let elsewhere = ("GET", "state/s/known?partition=9");
+    ask(elsewhere.0, elsewhere.1).await.refused(404, "E030");
     replace(folder.path(), "teams: {orders: {topics: {owns: ['orders.*'], read: []}}}");
     until(&host, |team| team["topics"]["read"] == json!([])).await;
-    for (method, rest) in ways.into_iter().chain([("PATCH", "offsets"), ("DELETE", "offsets"), ("DELETE", "state")]) {
+    let more = [elsewhere, ("GET", "tail?wait=1ms"), ("PATCH", "offsets"), ("DELETE", "offsets"), ("DELETE", "state")];
+    for (method, rest) in ways.into_iter().chain(more) {
         let problem = ask(method, rest).await.refused(403, "E064");
         assert_eq!(problem["errors"][0]["field"], "inputs[0]", "{method} {rest}: {problem}");
     }

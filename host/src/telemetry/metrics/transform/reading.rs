@@ -1,6 +1,7 @@
 //! The counts of a transform at one moment: two of them tell its activity in between.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use prometheus::Histogram;
 use prometheus::core::Metric;
@@ -18,6 +19,8 @@ pub struct Reading {
     /// Seconds of all calls, and the records of these calls.
     pub guest_seconds: f64,
     pub guest_records: f64,
+    /// CPU time that was spent for it, calls and all else.
+    pub cpu: Duration,
     /// Batches by latency: upper bound of the bucket in seconds, batches up to there.
     pub latency: Vec<(f64, u64)>,
 }
@@ -36,11 +39,12 @@ impl TransformMetrics {
             failed: self.dead_lettered.get() + self.skipped.get(),
             guest_seconds: self.guest.call_time.get_sample_sum(),
             guest_records: self.guest.batch_records.get_sample_sum(),
+            cpu: self.costs.of(&self.id),
             latency: buckets(&self.latency),
         }
     }
 
-    /// Counts committed transactions. Where the number is that of before, nothing else has changed.
+    /// Counts committed transactions. Where the number is that of before, nothing else has changed but CPU time.
     pub fn commits(&self) -> u64 {
         self.committed.get()
     }
