@@ -1,7 +1,8 @@
 // The flows of the console, each as a person goes through it, with what is shown at each step.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { checkAxe, checkEnd, open, until } from "./browser.mjs";
 import { start } from "./synthetic.mjs";
 
@@ -20,6 +21,34 @@ async function rewrite(page, address, change) {
   });
 }
 
+/** Makes a change by the API, beside the page. */
+async function change(page, method, address, data) {
+  const answer = await page.request.fetch(address, { method, data });
+  assert.ok(answer.ok(), `${method} ${address}: ${await answer.text()}`);
+  return answer.json();
+}
+
+/** Deploys a spec with the module of `orders/slim`. */
+async function deploySpec(page, base, id, spec) {
+  const [team, name] = id.split("/");
+  const { module } = await (await page.request.get(`${base}/v1/teams/orders/transforms/slim`)).json();
+  await change(page, "PUT", `${base}/v1/teams/${team}/transforms/${name}`, { module, ...spec });
+}
+
+/** Waits until all that the page knows is drawn. */
+function drawn(page) {
+  return page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+}
+
+/** A gate that requests wait at, until it is opened. */
+function gate() {
+  let openIt;
+  const opened = new Promise((done) => {
+    openIt = done;
+  });
+  return { opened, open: openIt };
+}
+
 /** The start: the graph of all topics and transforms, with rates, trouble and filters. */
 export async function flow(browser, base) {
   const opened = await open(browser, base);
@@ -34,6 +63,7 @@ export async function flow(browser, base) {
   assert.equal(answer.headers()["referrer-policy"], "no-referrer");
 
   await shows(page.locator(".summary"), "3 transforms of 2 teams");
+  await shows(page.locator(".summary"), "None in trouble");
   for (const topic of ["shop.orders", "orders.slim", "orders.audit", "stock.counts"]) await page.getByRole("button", { name: `topic ${topic}`, exact: true }).waitFor();
   const slim = page.getByRole("button", { name: new RegExp(`^transform ${SLIM}: .*runs revision 1 on 1 host`) });
   await slim.waitFor();
@@ -88,7 +118,18 @@ export async function transform(browser, base) {
   await page.getByRole("rowheader", { name: "shop.orders/3" }).waitFor();
   assert.equal(await page.getByRole("region", { name: "Partitions" }).getByRole("row").count(), 5);
   await page.getByRole("columnheader", { name: "Partition" }).getByRole("button").click();
-  await shows(page.getByRole("region", { name: "Partitions" }).getByRole("row").nth(1), "shop.orders/3");
+  const firstRow = page.getByRole("region", { name: "Partitions" }).getByRole("row").nth(1);
+  await shows(firstRow, "shop.orders/3");
+  assert.match(page.url(), /sort=-partition/, "the order has an address");
+  await page.reload();
+  await shows(firstRow, "shop.orders/3");
+  const lastError = page.getByRole("columnheader", { name: "Last error" });
+  await lastError.getByRole("button").click();
+  assert.equal(await lastError.getAttribute("aria-sort"), "ascending");
+  await shows(firstRow, /E101 [^]* \(offset \d+\)/);
+  // The newest error has its place, and the way to its record.
+  await shows(page.locator("header .state.bad"), /E101 [^]* \(shop\.orders\/\d @ \d+\)/);
+  assert.match(await page.getByRole("link", { name: "show its dead letter" }).getAttribute("href"), /#\/t\/orders\/slim\/dead-letters$/);
   await checkAxe(page, "overview");
 
   await page.getByRole("button", { name: "Pause", exact: true }).click();
@@ -199,15 +240,61 @@ export async function deploy(browser, base, { module, spec }) {
   await dialog.getByRole("button", { name: "Cancel", exact: true }).click();
   await dialog.waitFor({ state: "detached" });
 
-  // A spec that cannot be read is not taken for none.
+  // A spec that cannot be read is not taken for none, and the page asks for it again by itself.
   await page.route(address, (route) => route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify({ code: "E032", detail: "the host is busy" }) }));
   await page.goto(`${base}/#/deploy/${SLIM}`);
   await shows(page.getByRole("alert"), "the host is busy");
   assert.equal(await text.count(), 0);
+  await Promise.all([page.waitForRequest(address), page.getByRole("button", { name: "Load again", exact: true }).click()]);
   await page.unroute(address);
-  await page.getByRole("button", { name: "Load again", exact: true }).click();
   await until("the deployed spec is there", async () => (await text.inputValue()).includes('"mode": "fail"'));
   await checkEnd(opened, "changes that came between");
+}
+
+/** Files that are written again after they were chosen, dropped beside the box, or none that the page takes. */
+export async function files(browser, base, { module, spec }) {
+  const opened = await open(browser, base, { path: `#/deploy/${SLIM}`, expected: [400, 409, 422, 503] });
+  const { page } = opened;
+  const input = page.locator("input[type=file]");
+  const box = page.locator(".drop");
+  const text = page.getByRole("textbox", { name: "Spec" });
+  const check = page.getByRole("button", { name: "Check", exact: true });
+  const rebuilt = join(dirname(module), "rebuilt.wasm");
+  writeFileSync(rebuilt, "no module at all");
+  await input.setInputFiles(rebuilt);
+  await shows(box, "rebuilt.wasm, 16 B");
+  // A browser sends no file that was written again. The page has its bytes from before, until the file is chosen again.
+  writeFileSync(rebuilt, readFileSync(module));
+  await check.click();
+  await shows(page.getByRole("alert"), "it is not WebAssembly");
+  assert.equal(await input.evaluate(({ files }) => files.length), 0, "the same file can be chosen again");
+  await input.setInputFiles(rebuilt);
+  await shows(box, /rebuilt\.wasm, .* [KM]iB/);
+  await text.fill(spec);
+  await check.click();
+  await shows(page.locator(".verdict"), /The host takes it as revision \d+|Nothing would change/);
+
+  const drop = async (target, name, content) => {
+    const dataTransfer = await page.evaluateHandle(
+      ([name, content]) => {
+        const data = new DataTransfer();
+        data.items.add(new File([content], name));
+        return data;
+      },
+      [name, content],
+    );
+    await target.dispatchEvent("drop", { dataTransfer });
+  };
+  const beside = `${spec}# beside the box\n`;
+  await drop(page.locator("h1"), "beside.yml", beside);
+  await until("the spec is that of the file", async () => (await text.inputValue()) === beside);
+  await drop(page.locator("header.bar"), "notes.txt", "no spec");
+  await shows(page.getByRole("alert"), /notes\.txt is no module \(\.wasm\), spec/);
+  await drop(box, "large.yaml", "#".repeat(2 * 1024 * 1024));
+  await shows(page.getByRole("alert"), "large.yaml has 2.0 MiB: a spec has 1.0 MiB at most");
+  assert.equal(await text.inputValue(), beside);
+  assert.match(page.url(), /#\/deploy\//, "the browser shows no file in the place of the page");
+  await checkEnd(opened, "files");
 }
 
 /** The spec as it is written: the host's problems at their lines, one request at a time, and the fields that fit at the caret. */
@@ -325,7 +412,7 @@ export async function editor(browser, base, { spec: given }) {
 
 /** Records as they come, log lines, and dead letters, each with its filters. */
 export async function records(browser, base) {
-  const opened = await open(browser, base, { path: `#/t/${SLIM}/records` });
+  const opened = await open(browser, base, { path: `#/t/${SLIM}/records`, expected: [503] });
   const { page } = opened;
   const items = page.locator("ol.plain > li");
   await shows(items, "→ orders.slim");
@@ -333,9 +420,13 @@ export async function records(browser, base) {
   await page.getByLabel("Failed only").check();
   await shows(items, "the value contains poison");
   await until("only failures are shown", async () => (await items.count()) > 0 && (await items.count()) === (await items.filter({ hasText: "Failed" }).count()));
+  assert.match(page.url(), /failed=1/, "the filter has an address");
   await page.getByLabel("Failed only").uncheck();
   await page.getByLabel("Text").fill("no record has this");
   const summary = page.locator("main p.quiet");
+  await shows(summary, /The newest 0 of \d+ samples/);
+  await page.reload();
+  assert.equal(await page.getByLabel("Text").inputValue(), "no record has this");
   await shows(summary, /The newest 0 of \d+ samples/);
   await page.getByLabel("Text").fill("");
   await page.getByRole("button", { name: "Hold", exact: true }).click();
@@ -348,11 +439,22 @@ export async function records(browser, base) {
   await shows(summary, /^0 of \d+ lines/);
   await page.getByLabel("Text").fill("");
   await page.getByLabel("Revision").fill("99");
+  await page.getByLabel("Level").selectOption("info");
+  await page.reload();
+  assert.match(page.url(), /revision=99/, "the filter has an address");
   await shows(summary, /^0 of \d+ lines/);
+  assert.ok(await page.getByLabel("Events only").isChecked());
+  assert.equal(await page.getByLabel("Level").inputValue(), "info");
   await checkAxe(page, "logs");
 
   // A producer may have written the time in nanoseconds: a number that a double does not keep, and no calendar has.
-  await rewrite(page, /\/dead-letters\?/, (json) => json.replace(/"timestamp":\d+/g, '"timestamp":1753000000123456789'));
+  const address = /\/dead-letters\?/;
+  const asked = { letters: 0, statuses: 0 };
+  page.on("request", (request) => {
+    if (address.test(request.url())) asked.letters += 1;
+    if (request.url().endsWith("/status")) asked.statuses += 1;
+  });
+  await rewrite(page, address, (json) => json.replace(/"timestamp":\d+/g, '"timestamp":1753000000123456789'));
   await page.getByRole("link", { name: "Dead letters" }).click();
   const letters = page.locator("ol.plain > li");
   await shows(letters, "the value contains poison");
@@ -361,12 +463,64 @@ export async function records(browser, base) {
   await shows(letters.locator("pre"), "<img src=x onerror=alert(1)>");
   await shows(letters.locator("pre"), "\\u{1b}[31m");
   assert.equal(await page.locator("pre img").count(), 0);
+  // Records fail all the time: the list says so, and stays as it is until somebody asks for another one.
+  const { statuses } = asked;
+  await shows(page.getByRole("status"), "There are newer ones: load again.");
+  await until("more statuses have come", () => asked.statuses >= statuses + 3);
+  assert.equal(asked.letters, 1);
+  await checkAxe(page, "dead letters");
+  await page.getByRole("button", { name: "Load again", exact: true }).click();
+  await until("they are loaded again", () => asked.letters === 2);
   await page.getByLabel("Filter", { exact: true }).fill("no letter has this");
   await shows(page.getByRole("status"), /^0 of the newest/);
+  // A list that could not be loaded can be asked for again, and its filter is in the address.
+  const refuse = (route) => route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify({ code: "E043", detail: "the topic was not read in time" }) });
+  await page.route(address, refuse);
+  await page.reload();
+  await shows(page.getByRole("alert"), "E043");
+  await page.unroute(address, refuse);
+  await page.getByRole("button", { name: "Load again", exact: true }).click();
+  await shows(page.getByRole("status"), /^0 of the newest/);
+  assert.equal(await page.getByLabel("Filter", { exact: true }).inputValue(), "no letter has this");
   await page.getByLabel("Filter", { exact: true }).fill("");
   await letters.first().getByRole("link", { name: /^E\d{3}$/ }).click();
   await shows(page.getByRole("article"), /record/);
   await checkEnd(opened, "an error's page");
+}
+
+/** What differs in a record and its outputs: lines as they are, not as they are shown. */
+export async function differences(browser, base) {
+  const opened = await open(browser, base);
+  const { page } = opened;
+  const sample = (offset, value, output) => {
+    const record = (text) => ({ timestamp: 1753000000123, key: "k", value: text });
+    return { at: 1753000000123, host: "host-a", revision: 1, topic: "shop.orders", partition: 0, offset, input: record(value), outputs: [{ topic: "orders.slim", ...record(output) }] };
+  };
+  const samples = [
+    sample(1, "\ufeffname\r\nsame\r\nold\r\n", "\ufeffname\r\nsame\r\nnew\r\n"),
+    // Both are longer than what is shown.
+    sample(2, `first\n${"x".repeat(25_000)}`, `other\n${"x".repeat(25_000)}`),
+  ];
+  const body = samples.map((line) => `${JSON.stringify(line)}\n`).join("");
+  // A stream that has ended is opened again: the same samples come once more.
+  await page.route(/\/tail\?follow/, (route) => route.fulfill({ contentType: "application/x-ndjson", body }));
+  await page.goto(`${base}/#/t/${SLIM}/records`);
+  for (const [offset, gone, come] of [
+    [1, "old\\u{d}", "new\\u{d}"],
+    [2, "first", "other"],
+  ]) {
+    const item = page.locator("ol.plain > li").filter({ hasText: `shop.orders/0 @ ${offset}` }).first();
+    await item.waitFor();
+    assert.deepEqual(await item.locator("mark.gone").allTextContents(), [`only in the input: ${gone}`]);
+    assert.deepEqual(await item.locator("mark.new").allTextContents(), [`only in the output: ${come}`]);
+  }
+  await shows(page.locator("ol.plain pre"), /5,0\d\d more characters/);
+  // Colour is not the only sign.
+  const style = (mark) => page.locator(mark).first().evaluate((shown) => [getComputedStyle(shown).boxShadow, getComputedStyle(shown).textDecorationStyle]);
+  const [[bar], [, line]] = [await style("mark.gone"), await style("mark.new")];
+  assert.match(bar, /inset/);
+  assert.equal(line, "dashed");
+  await checkEnd(opened, "differences");
 }
 
 /** The state of a key, and the dry run of a move. */
@@ -374,11 +528,31 @@ export async function state(browser, base, { key }) {
   const opened = await open(browser, base, { path: "#/t/stock/counts/state", expected: [404] });
   const { page } = opened;
   await shows(page.locator("main"), /sums: \d+ entries/);
-  await page.getByLabel("Key, as the transform writes it").fill(key);
+  const field = page.getByLabel("Key, as the transform writes it");
+  await field.fill(key);
   await page.getByRole("button", { name: "Look up", exact: true }).click();
   await shows(page.getByLabel("The entry"), /\S/);
   await shows(page.locator(".command"), `sandbar state get stock/counts sums ${key}`);
-  await page.getByLabel("Key, as the transform writes it").fill("nobody");
+  // An answer that was overtaken does not stand below the next key, and an answer keeps its key while another one is written.
+  const late = gate();
+  await page.route(/\/state\/sums\/late$/, async (route) => {
+    await late.opened;
+    await route.fulfill({ contentType: "application/json", body: JSON.stringify({ store: "sums", partition: 0, host: "host-a", value: "too late" }) });
+  });
+  await field.fill("late");
+  await field.press("Enter");
+  await shows(page.getByRole("status"), "late in sums: looking it up");
+  await field.fill(key);
+  await field.press("Enter");
+  const entry = page.getByRole("status").filter({ hasText: `${key} in sums: partition` });
+  await entry.waitFor();
+  const [answer] = await Promise.all([page.waitForResponse(/\/state\/sums\/late$/), late.open()]);
+  await answer.finished();
+  await drawn(page);
+  assert.ok(await entry.isVisible());
+  assert.equal(await page.getByText("too late").count(), 0);
+  await field.fill("nobody");
+  assert.ok(await entry.isVisible());
   await page.getByRole("button", { name: "Look up", exact: true }).click();
   await shows(page.getByRole("alert"), "E054");
   await checkAxe(page, "state");
@@ -386,18 +560,50 @@ export async function state(browser, base, { key }) {
   await page.getByRole("link", { name: "Offsets" }).click();
   await page.getByRole("rowheader", { name: "shop.payments/0" }).waitFor();
   assert.match(await page.getByRole("button", { name: /^Move/ }).getAttribute("title"), /pause it first/);
+  const dialog = page.getByRole("dialog");
   await page.getByRole("button", { name: "Pause it", exact: true }).click();
+  await shows(dialog, "Records wait in the inputs");
+  await shows(dialog, "sandbar pause stock/counts");
+  await dialog.getByRole("button", { name: "Pause", exact: true }).click();
   await shows(page.locator(".headline"), "paused at revision");
   // The move is the one that the dry run named, also if there are more records by then.
   const committed = async () => (await (await page.request.get(`${base}/v1/teams/stock/transforms/counts/offsets`)).json()).offsets;
   await until("records wait in both partitions", async () => (await committed()).every(({ lag }) => lag > 0));
-  await page.getByRole("combobox", { name: /^To/ }).selectOption("latest");
-  await page.getByRole("button", { name: "Dry run", exact: true }).click();
-  await shows(page.getByRole("status"), /Moves 2 partitions on by [\d,]+ records, which are skipped\./);
+  const to = page.getByRole("combobox", { name: /^To/ });
+  const dryRun = page.getByRole("button", { name: "Dry run", exact: true });
+  const planned = page.getByRole("status").filter({ hasText: /Moves 2 partitions on by [\d,]+ records, which are skipped\./ });
+  await to.selectOption("latest");
+  await dryRun.click();
+  await planned.waitFor();
+  // A dry run is of one pause: the transform goes on from there, and is at other offsets at the next one.
+  for (const [verb, words] of [
+    ["resume", /runs revision \d+/],
+    ["pause", "paused at revision"],
+  ]) {
+    await change(page, "POST", `${base}/v1/teams/stock/transforms/counts/${verb}`);
+    await shows(page.locator(".headline"), words);
+  }
+  assert.equal(await planned.count(), 0);
+  await until("records wait in both partitions again", async () => (await committed()).every(({ lag }) => lag > 0));
+  // Nor does the answer to an earlier one take the place of that to the last one.
+  const first = gate();
+  const held = /\/offsets\?dry_run=true$/;
+  await page.route(held, async (route) => {
+    await first.opened;
+    await route.continue();
+  }, { times: 1 });
+  await to.selectOption("earliest");
+  await dryRun.click();
+  await to.selectOption("latest");
+  await dryRun.click();
+  await planned.waitFor();
+  const [overtaken] = await Promise.all([page.waitForResponse(held), first.open()]);
+  await overtaken.finished();
+  await drawn(page);
+  assert.equal(await planned.count(), 1);
   const rows = await page.getByRole("region", { name: "The dry run" }).getByRole("row").allInnerTexts();
   const plan = rows.slice(1).map((row) => Number(row.split(/\s+/)[2].replaceAll(",", "")));
   await until("there are more records", async () => (await committed()).every(({ end_offset: end }, index) => end > plan[index]));
-  const dialog = page.getByRole("dialog");
   await page.getByRole("button", { name: "Move", exact: true }).click();
   await shows(dialog.locator(".command"), `sandbar offsets set stock/counts --offset shop.payments:0:${plan[0]} --offset shop.payments:1:${plan[1]}`);
   await dialog.getByRole("button", { name: "Move", exact: true }).click();
@@ -420,9 +626,246 @@ export async function state(browser, base, { key }) {
   await rewrite(page, `${base}/v1/teams`, (json) => json.replace(/"max":\d+/g, '"max":18446744073709551615'));
   await page.getByRole("link", { name: "Hosts" }).click();
   await shows(page.getByRole("region", { name: "Hosts" }), /now|s ago/);
-  await shows(page.getByRole("region", { name: "Teams" }), "transforms_max");
-  await shows(page.getByRole("region", { name: "Teams" }), "18,446,744,073,709,55");
+  await shows(page.getByRole("region", { name: "Limits in use" }), "transforms_max");
+  await shows(page.getByRole("region", { name: "Limits in use" }), "18,446,744,073,709,55");
   await checkEnd(opened, "hosts");
+}
+
+/** The row of a team in the table of teams. */
+function teamRow(page, team) {
+  const rows = page.getByRole("region", { name: "Teams" }).getByRole("row");
+  return rows.filter({ has: page.getByRole("rowheader", { name: team, exact: true }) });
+}
+
+/** The figure of a team's CPU, in CPUs. */
+async function cpuOf(page, team) {
+  const [, cpus] = /\s([\d,.]+) CPU\s/.exec(await teamRow(page, team).innerText()) ?? [];
+  return Number(cpus?.replaceAll(",", ""));
+}
+
+/** The hosts: what runs on each, and what it costs its team. */
+export async function hosts(browser, base) {
+  const opened = await open(browser, base, { path: "#/hosts" });
+  const { page } = opened;
+  const [{ host }] = (await (await page.request.get(`${base}/v1/hosts`)).json()).hosts;
+  const disclosure = page.locator("details").filter({ hasText: host });
+  const row = (id) => disclosure.getByRole("listitem").filter({ has: page.getByRole("link", { name: id, exact: true }) });
+  await shows(page.getByRole("region", { name: "Hosts" }), host);
+  await shows(disclosure.locator("summary"), /3 transforms, \d+ partitions/);
+  assert.equal(await disclosure.getByRole("link").count(), 0, "a list that is closed is not made");
+
+  await disclosure.locator("summary").focus();
+  await page.keyboard.press("Enter");
+  for (const [id, partitions] of [
+    [SLIM, 4],
+    ["orders/audit", 4],
+    ["stock/counts", 2],
+  ]) {
+    await shows(row(id), `${partitions} partitions`);
+    assert.equal(await row(id).getByRole("link").getAttribute("href"), `#/t/${id}`);
+    assert.equal(await row(id).getByRole("img").count(), 1, "it has the mark of its state");
+  }
+  await row(SLIM).getByRole("img", { name: /^(works|warning)$/ }).waitFor();
+  assert.deepEqual(await disclosure.getByRole("term").allInnerTexts(), ["orders", "stock"]);
+
+  // Records run, so their teams use a CPU, and the page says when it is counted.
+  for (const team of ["orders", "stock"]) await until(`team ${team} uses a CPU`, async () => (await cpuOf(page, team)) > 0);
+  const figures = /^orders\s+2\s+[\d.]+ CPU\s+[1-9]\d*\/(s|min)\s+[\d.]+ [KM]iB\s+[\d.]+ [KMG]iB of 1\.0 TiB$/;
+  await until("the team has all figures", async () => figures.test((await teamRow(page, "orders").innerText()).trim()));
+  await shows(page.locator("main p.quiet"), "counted when a transaction commits");
+  await shows(page.getByRole("region", { name: "Limits in use" }), "memory_bytes_max");
+  await checkAxe(page, "an open host");
+
+  assert.match(page.url(), /#\/hosts\?open=/, "what is open has an address");
+  await page.reload();
+  await row(SLIM).getByRole("link").click();
+  await shows(page.locator(".headline"), /runs revision \d+ on 1 host/);
+  await page.goBack();
+  await row(SLIM).waitFor();
+  await disclosure.locator("summary").focus();
+  await page.keyboard.press("Space");
+  await row(SLIM).waitFor({ state: "detached" });
+  assert.ok(!page.url().includes("open="), page.url());
+  await checkEnd(opened, "hosts");
+}
+
+/** 300 transforms on three hosts, and a host that tells the flow nothing: each list opens at once, stays as it is, and goes on. */
+export async function hosts_crowd(browser, _, { dist, frames_min: framesMin, gap_p99_ms_max: gapMax }) {
+  const host = await start(dist, 300);
+  try {
+    const opened = await open(browser, host.url, { path: "#/hosts" });
+    const { page } = opened;
+    const disclosure = (name) => page.locator("details").filter({ hasText: name });
+    const teams = page.getByRole("region", { name: "Teams" });
+    const order = async () => (await teams.getByRole("rowheader").allInnerTexts()).map((name) => Number(name.replace("team-", "")));
+    const sortBy = (name) => teams.getByRole("columnheader", { name }).getByRole("button").click();
+    for (const name of ["host-a", "host-b", "host-c"]) await shows(disclosure(name).locator("summary"), "200 transforms, 1,000 partitions");
+    await shows(disclosure("host-a").locator("summary"), "2 in trouble");
+    await shows(disclosure("host-d").locator("summary"), "7 transforms, 9 partitions");
+    assert.equal(await page.locator("details a").count(), 0);
+
+    // The most CPU comes first; `team-00` is idle.
+    await until("all teams are shown", async () => (await order()).length === 12);
+    assert.equal(await teams.getByRole("columnheader", { name: "CPU" }).getAttribute("aria-sort"), "descending");
+    assert.deepEqual(await order(), [7, 2, 9, 4, 11, 6, 1, 8, 3, 10, 5, 0]);
+    assert.deepEqual([await cpuOf(page, "team-07"), await cpuOf(page, "team-05"), await cpuOf(page, "team-00")], [2.2, 0.2, 0]);
+    const figures = /^team-07\s+25\s+2\.20 CPU\s+[\d,.K]+\/s\s+3\.0 MiB\s+8\.0 GiB of 1\.0 TiB$/;
+    await until("the team has all figures", async () => figures.test((await teamRow(page, "team-07").innerText()).trim()));
+    await sortBy("CPU");
+    assert.equal(await teams.getByRole("columnheader", { name: "CPU" }).getAttribute("aria-sort"), "ascending");
+    assert.deepEqual(await order(), [0, 5, 10, 3, 8, 1, 6, 11, 4, 9, 2, 7]);
+    assert.match(page.url(), /sort=cpu/, "the order has an address");
+    await sortBy("Memory reserved");
+    assert.deepEqual(await order(), [11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    // All are equal in this column: they stay in the order of their names.
+    await sortBy("Transforms");
+    assert.deepEqual(await order(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    await shows(page.getByRole("region", { name: "Limits in use" }), /transaction_time_max\s*1\.5 s\s*10 s/);
+
+    await disclosure("host-d").locator("summary").click();
+    await shows(disclosure("host-d"), "The flow names none of its transforms.");
+    for (const name of ["host-a", "host-b", "host-c"]) {
+      await disclosure(name).locator("summary").click();
+      await until(`the list of ${name} is there`, async () => (await disclosure(name).getByRole("link").count()) === 200);
+      assert.equal(await disclosure(name).getByRole("term").count(), 12);
+    }
+    const link = disclosure("host-a").getByRole("link", { name: "team-00/transform-0", exact: true });
+    await shows(disclosure("host-a").getByRole("listitem").filter({ has: link }), "5 partitions");
+    assert.equal(await link.getAttribute("href"), "#/t/team-00/transform-0");
+    assert.equal(await disclosure("host-c").getByRole("link", { name: "team-00/transform-0", exact: true }).count(), 0);
+    assert.equal(await disclosure("host-a").getByRole("img", { name: "trouble" }).count(), 2);
+
+    // All of it changes each second, and the lists stay: open, with the focus, and without a row that is made again.
+    await link.focus();
+    const watched = await page.evaluate(async () => {
+      const shown = () => document.querySelector("[aria-label=Teams] tbody").innerText;
+      const focused = document.activeElement;
+      const before = shown();
+      let changes = 0;
+      const watch = new MutationObserver((records) => (changes += records.length));
+      document.querySelectorAll("details").forEach((list) => watch.observe(list, { subtree: true, childList: true, characterData: true, attributes: true }));
+      const until = performance.now() + 20_000;
+      while (shown() === before && performance.now() < until) await new Promise((done) => setTimeout(done, 100));
+      watch.disconnect();
+      return { wentOn: shown() !== before, changes, hasFocus: document.activeElement === focused };
+    });
+    assert.deepEqual(watched, { wentOn: true, changes: 0, hasFocus: true });
+    assert.equal(await page.locator("details[open]").count(), 4);
+    await isSmooth(page, "html", { framesMin, gapMax });
+    await checkAxe(page, "600 rows of hosts");
+
+    // A host whose list is open goes, and comes back.
+    const address = `${host.url}/v1/hosts`;
+    await rewrite(page, address, (json) => JSON.stringify({ hosts: JSON.parse(json).hosts.filter((shown) => shown.host !== "host-b") }));
+    await disclosure("host-b").waitFor({ state: "detached" });
+    await page.unroute(address);
+    await until("its list is open again", async () => (await disclosure("host-b").getByRole("link").count()) === 200);
+    assert.deepEqual(opened.troubles, []);
+    await opened.context.close();
+  } finally {
+    host.close();
+  }
+}
+
+/** A transform that stopped before a record that failed: it is trouble, in part and as a whole, and Resume is there. */
+export async function stopped(browser, base) {
+  const opened = await open(browser, base);
+  const { page } = opened;
+  const id = "orders/returns";
+  for (const topic of ["shop.returns", "orders.returns"]) await change(page, "PUT", `${base}/v1/topics/${topic}`, { partitions: 2 });
+  const spec = { inputs: ["shop.returns"], outputs: { returns: "orders.returns" }, config: { mode: "fail" }, start: "earliest" };
+  await deploySpec(page, base, id, { ...spec, on_error: { then: "pause" } });
+  const poison = (partition) => change(page, "POST", `${base}/v1/topics/shop.returns/records`, [{ key: "k", value: "poison", partition }]);
+
+  await page.goto(`${base}/#/t/${id}`);
+  const headline = page.locator(".headline");
+  const resume = page.getByRole("button", { name: "Resume", exact: true });
+  const row = (partition) => page.getByRole("row").filter({ has: page.getByRole("rowheader", { name: `shop.returns/${partition}` }) });
+  await shows(headline, "runs revision 1 on 1 host");
+  assert.equal(await resume.count(), 0);
+
+  // One partition waits, and the other goes on.
+  await poison(0);
+  await shows(headline, "works with a problem (E101), 1 partition stopped until Resume: runs revision 1 on 1 host");
+  await shows(row(0), "waits for Resume");
+  await shows(row(0).locator(".state.bad"), "waits for Resume");
+  await shows(page.locator("header .state.bad"), /E101 [^]* \(shop\.returns\/0 @ 0\)/);
+  for (const button of [resume, page.getByRole("button", { name: "Pause", exact: true })]) await button.waitFor();
+
+  // Nothing of it works any more.
+  await poison(1);
+  await shows(headline, "stopped before a record that failed (E101): it waits for Resume");
+  await headline.getByRole("img", { name: "trouble" }).waitFor();
+  await checkAxe(page, "a stopped transform");
+  await page.goto(`${base}/#/?trouble=1&view=list`);
+  await shows(page.locator(".summary"), "1 in trouble");
+  await shows(page.getByRole("row"), /orders\/returns.*stopped before a record that failed/);
+
+  // The author mends it, and it goes on.
+  await page.goto(`${base}/#/t/${id}`);
+  await resume.click();
+  const dialog = page.getByRole("dialog");
+  await shows(dialog, "also with partitions that stopped before a bad record");
+  await shows(dialog, `sandbar resume ${id}`);
+  await deploySpec(page, base, id, spec);
+  await dialog.getByRole("button", { name: "Resume", exact: true }).click();
+  await dialog.waitFor({ state: "detached" });
+  await shows(headline, /^.\s*runs revision 2 on 1 host/);
+  await resume.waitFor({ state: "detached" });
+  await checkEnd(opened, "a transform that was stopped");
+}
+
+/** The way back from the head: to the newest earlier revision that differs, by its number, and never to one that was left before. */
+export async function rollback_target(browser, base) {
+  const opened = await open(browser, base);
+  const { page } = opened;
+  const id = "orders/turns";
+  await change(page, "PUT", `${base}/v1/topics/orders.turns`, { partitions: 1 });
+  const deployWith = (interval) => deploySpec(page, base, id, { inputs: ["shop.payments"], outputs: { turns: "orders.turns" }, config: { mode: "echo" }, commit_interval: interval });
+  await deployWith("100ms");
+  await deployWith("200ms");
+  await page.goto(`${base}/#/t/${id}`);
+  const headline = page.locator(".headline");
+  const dialog = page.getByRole("dialog");
+  const rollBack = page.getByRole("button", { name: "Roll back", exact: true });
+  await shows(headline, "runs revision 2 on 1 host");
+  await rollBack.click();
+  await shows(dialog, "Revision 3 gets the spec and the module of revision 1.");
+  await shows(dialog, `sandbar rollback ${id} --to 1`);
+  await shows(dialog.locator(".diff .gone"), '"commit_interval": "200ms"');
+  await shows(dialog.locator(".diff .new"), '"commit_interval": "100ms"');
+  await checkAxe(page, "a rollback with its changes");
+  const [request] = await Promise.all([page.waitForRequest(/\/rollback$/), dialog.getByRole("button", { name: "Roll back", exact: true }).click()]);
+  assert.deepEqual(request.postDataJSON(), { revision: 1 });
+  await dialog.waitFor({ state: "detached" });
+
+  // Another press does not lead to the revision that was just left.
+  await shows(headline, "runs revision 3 on 1 host");
+  await rollBack.click();
+  await shows(dialog, "Revision 3 is revision 1 again.");
+  assert.equal(await dialog.getByRole("button", { name: "Roll back", exact: true }).count(), 0);
+  await dialog.getByRole("button", { name: "Show the revisions", exact: true }).click();
+  await dialog.waitFor({ state: "detached" });
+
+  // The revision whose changes are shown is a part of the address, and one that is not there has none.
+  const heading = page.getByRole("heading", { level: 2 });
+  await page.getByRole("row").filter({ hasText: /^2 / }).getByRole("button", { name: "Changes", exact: true }).click();
+  await shows(heading, "Changes from revision 1 to 2");
+  assert.match(page.url(), /\/revisions\?revision=2$/);
+  await page.reload();
+  await shows(heading, "Changes from revision 1 to 2");
+  await page.goto(`${base}/#/t/${id}/revisions?revision=99`);
+  await shows(page.locator("main"), "Revision 99 is not among those that are kept.");
+  assert.equal(await heading.count(), 0);
+
+  // A rollback from a new revision leads to the newest one before it, also to one that a rollback made.
+  await deployWith("300ms");
+  await shows(headline, "runs revision 4 on 1 host");
+  await rollBack.click();
+  await shows(dialog, "Revision 5 gets the spec and the module of revision 3.");
+  await dialog.getByRole("button", { name: "Cancel", exact: true }).click();
+  await dialog.waitFor({ state: "detached" });
+  await checkEnd(opened, "the way back");
 }
 
 /** The error codes: from a code in a sentence to its page, and by a search that is a part of the address. */
@@ -492,6 +935,11 @@ export async function signIn(browser, base, { viewer }) {
   await page.getByRole("button", { name: /^transform orders\/slim/ }).waitFor();
   // The viewer of one team sees that team alone.
   assert.equal(await page.getByRole("button", { name: /^transform stock/ }).count(), 0);
+  await page.getByRole("link", { name: "Hosts", exact: true }).click();
+  await page.locator("details > summary").click();
+  await page.getByRole("link", { name: SLIM, exact: true }).waitFor();
+  assert.equal(await page.getByRole("link", { name: "stock/counts", exact: true }).count(), 0);
+  await shows(page.locator("details"), "Transforms of teams that you may not see are not listed.");
   // The token is of this tab, and no cookie has it.
   assert.deepEqual(await opened.context.cookies(), []);
   assert.equal(await page.evaluate(() => localStorage.length), 0);
@@ -558,6 +1006,53 @@ export async function phone(browser, base) {
   }
 }
 
+/** A small screen, and names as long as they may be: nothing is wider than the screen. */
+export async function narrow(browser, base) {
+  const width = 360;
+  const opened = await open(browser, base, { options: { viewport: { width, height: 740 } } });
+  const { page } = opened;
+  const id = `orders/${"n".repeat(63)}`;
+  const topic = `orders.${"t".repeat(150)}`;
+  await change(page, "PUT", `${base}/v1/topics/${topic}`, { partitions: 1 });
+  await deploySpec(page, base, id, { inputs: ["orders.slim"], outputs: { audit: topic }, config: { mode: "echo" }, start: "earliest" });
+  await page.getByRole("link", { name: id }).waitFor();
+  const [{ host }] = (await (await page.request.get(`${base}/v1/hosts`)).json()).hosts;
+  const beside = (node) => `#/?view=graph&node=${encodeURIComponent(node)}`;
+  const tabs = ["", "/records", "/logs", "/revisions", "/state", "/offsets", "/spec"].map((tab) => `#/t/${id}${tab}`);
+  for (const path of [...tabs, `#/deploy/${id}`, `#/hosts?open=${host}`, beside(`topic ${topic}`), beside(`transform ${id}`), "#/"]) {
+    await page.goto(`${base}/${path}`);
+    if (path.includes("node=")) await page.getByRole("complementary").getByRole("link", { name: id, exact: true }).waitFor();
+    else await shows(page.locator("main"), id.split("/")[1]);
+    await until("all is loaded", async () => (await page.locator("h1").count()) > 0 && (await page.getByText(/^(Loading|Laying out) /).count()) === 0);
+    const shown = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(shown <= width, `${path} is ${shown} px wide`);
+  }
+  await checkEnd(opened, "long names");
+}
+
+/** Scrolls for five seconds, prints the figures of this machine, and fails if too few frames are drawn. */
+async function isSmooth(page, area, { framesMin, gapMax }) {
+  const frames = await page.evaluate(async (selector) => {
+    const area = document.querySelector(selector);
+    const times = [];
+    const from = performance.now();
+    await new Promise((done) => {
+      const frame = (now) => {
+        times.push(now);
+        area.scrollTop += 7;
+        if (now - from < 5000) requestAnimationFrame(frame);
+        else done();
+      };
+      requestAnimationFrame(frame);
+    });
+    const gaps = times.slice(1).map((time, index) => time - times[index]).sort((a, b) => a - b);
+    return { perSecond: (1000 * gaps.length) / (times.at(-1) - times[0]), median: gaps[Math.floor(gaps.length / 2)], p99: gaps[Math.floor(gaps.length * 0.99)], longest: gaps.at(-1) };
+  }, area);
+  console.log(`frames a second ${frames.perSecond.toFixed(1)}, between two: median ${frames.median.toFixed(1)} ms, p99 ${frames.p99.toFixed(1)} ms, longest ${frames.longest.toFixed(0)} ms`);
+  assert.ok(frames.perSecond >= framesMin, `${frames.perSecond} frames a second`);
+  assert.ok(frames.p99 <= gapMax, `${frames.p99} ms between two frames, p99`);
+}
+
 /** 300 transforms with 3,000 partitions, all of which change each second, while the page is scrolled. */
 export async function many(browser, _, { dist, frames_min: framesMin, gap_p99_ms_max: gapMax }) {
   const host = await start(dist, 300);
@@ -568,31 +1063,194 @@ export async function many(browser, _, { dist, frames_min: framesMin, gap_p99_ms
     await page.getByRole("button", { name: /^transform team-00\/transform-0:/ }).waitFor();
     assert.equal(await page.locator(".node.transform").count(), 300);
     const before = await page.locator(".node.transform").first().innerText();
-    const frames = await page.evaluate(async () => {
-      const area = document.querySelector(".graph-scroll");
-      const times = [];
-      const from = performance.now();
-      await new Promise((done) => {
-        const frame = (now) => {
-          times.push(now);
-          area.scrollTop += 7;
-          if (now - from < 5000) requestAnimationFrame(frame);
-          else done();
-        };
-        requestAnimationFrame(frame);
-      });
-      const gaps = times.slice(1).map((time, index) => time - times[index]).sort((a, b) => a - b);
-      return { perSecond: (1000 * gaps.length) / (times.at(-1) - times[0]), median: gaps[Math.floor(gaps.length / 2)], p99: gaps[Math.floor(gaps.length * 0.99)], longest: gaps.at(-1) };
-    });
-    console.log(`frames a second ${frames.perSecond.toFixed(1)}, between two: median ${frames.median.toFixed(1)} ms, p99 ${frames.p99.toFixed(1)} ms, longest ${frames.longest.toFixed(0)} ms`);
+    await isSmooth(page, ".graph-scroll", { framesMin, gapMax });
     assert.notEqual(await page.locator(".node.transform").first().innerText(), before, "it went on while it was scrolled");
-    assert.ok(frames.perSecond >= framesMin, `${frames.perSecond} frames a second`);
-    assert.ok(frames.p99 <= gapMax, `${frames.p99} ms between two frames, p99`);
     await page.getByLabel("Trouble only").check();
     await shows(page.locator(".summary"), "3 in trouble");
     await until("those around the trouble are left", async () => (await page.locator(".node.transform").count()) < 100);
     assert.deepEqual(opened.troubles, []);
     await opened.context.close();
+  } finally {
+    host.close();
+  }
+}
+
+/** The keys in a graph of 300 transforms, without a filter: from a node to what is beside the graph, and back. */
+export async function crowd(browser, _, { dist }) {
+  const host = await start(dist, 300);
+  try {
+    const opened = await open(browser, host.url);
+    const { page } = opened;
+    const press = (key) => page.keyboard.press(key);
+    const focused = () => page.evaluate(() => document.activeElement.getAttribute("aria-label") ?? document.activeElement.innerText.trim());
+    const id = "team-00/transform-0";
+    const node = page.getByRole("button", { name: new RegExp(`^transform ${id}:`) });
+    const aside = page.getByRole("complementary");
+    const isBack = () => until("the focus is back at the node", async () => (await focused()).startsWith(`transform ${id}:`));
+    await node.waitFor();
+    assert.equal(await page.locator(".node.transform").count(), 300);
+    // There are too many edges for rates beside each of them: the titles have them.
+    assert.equal(await page.locator(".edge-rate").count(), 0);
+    assert.match(await node.getAttribute("title"), /\n[\d,.K]+\/s in, [\d,.K]+\/s out$/);
+    assert.match(await page.locator(".graph title").first().textContent(), /^chain-\d+\.step-\d → team-\d+\/transform-\d+: [\d,.K]+\/s$/);
+
+    await node.focus();
+    await press("Enter");
+    await until("the focus is beside the graph", async () => (await focused()) === `transform ${id}`);
+    await press("Escape");
+    await aside.waitFor({ state: "detached" });
+    await isBack();
+    await press("Enter");
+    await until("the focus is beside the graph", async () => (await focused()) === `transform ${id}`);
+    await press("Tab");
+    assert.equal(await focused(), "Close");
+    await press("Enter");
+    await aside.waitFor({ state: "detached" });
+    await isBack();
+    await press("Enter");
+    await until("the focus is beside the graph", async () => (await focused()) === `transform ${id}`);
+    await press("Tab");
+    await press("Tab");
+    assert.equal(await focused(), id);
+    await press("Enter");
+    await page.locator(".headline").waitFor();
+    await until("the focus is in the view", () => page.evaluate(() => document.activeElement.id === "main"));
+    await shows(page.getByRole("status"), "team-00 · transform-0");
+    assert.equal(await page.title(), "team-00 · transform-0 · Sandbar");
+
+    // Each letter in the search is another graph: the worker has one at a time.
+    await page.evaluate(() => {
+      globalThis.layouts = { running: 0, most: 0 };
+      const post = Worker.prototype.postMessage;
+      Worker.prototype.postMessage = function (...given) {
+        globalThis.layouts.running += 1;
+        globalThis.layouts.most = Math.max(globalThis.layouts.most, globalThis.layouts.running);
+        this.addEventListener("message", () => (globalThis.layouts.running -= 1), { once: true, capture: true });
+        post.apply(this, given);
+      };
+    });
+    await page.getByRole("link", { name: "Flow", exact: true }).click();
+    await page.getByLabel("Find").pressSequentially("chain-59.");
+    await until("those of one chain are left", async () => (await page.locator(".node.transform").count()) === 5);
+    await page.getByRole("button", { name: "topic chain-59.step-5" }).waitFor();
+    assert.equal(await page.evaluate(() => globalThis.layouts.most), 1);
+
+    // Without a layout there is the list.
+    await page.evaluate(() => {
+      Worker.prototype.postMessage = function () {
+        this.dispatchEvent(new Event("error"));
+      };
+    });
+    const show = (view) => page.getByRole("button", { name: view, exact: true }).click();
+    await show("list");
+    await show("graph");
+    await shows(page.getByRole("status"), "The graph cannot be laid out");
+    assert.equal(await page.getByRole("row").count(), 6);
+    assert.deepEqual(opened.troubles, []);
+    await opened.context.close();
+  } finally {
+    host.close();
+  }
+}
+
+/** A flow without a transform: the way to the first one, and what a caller without a role sees. */
+export async function empty(browser, _, { dist }) {
+  const host = await start(dist, 0);
+  try {
+    const opened = await open(browser, host.url);
+    const { page } = opened;
+    await page.getByRole("heading", { name: "No transform yet" }).waitFor();
+    await shows(page.locator(".command"), "sandbar new");
+    await checkAxe(page, "no transform");
+    await page.route(`${host.url}/v1/whoami`, (route) => route.fulfill({ json: { kind: "oidc", id: "1", name: "Ada <b>", grants: [] } }));
+    await page.reload();
+    await page.getByRole("heading", { name: "You have no role yet" }).waitFor();
+    await shows(page.locator("main"), "The host knows you as Ada <b>.");
+    assert.equal(await page.getByRole("heading", { name: "No transform yet" }).count(), 0);
+    await checkEnd(opened, "no role");
+  } finally {
+    host.close();
+  }
+}
+
+/** Answers that are late, lost, or those of a proxy: what is written stays, and nothing of it is taken for a refusal by the host. */
+export async function answers(browser, _, { dist }) {
+  const host = await start(dist, 5);
+  try {
+    const transform = "team-00/transform-0";
+    const opened = await open(browser, host.url, { path: `#/deploy/${transform}`, expected: [404, 409, 502, 503] });
+    const { page } = opened;
+    const text = page.getByRole("textbox", { name: "Spec" });
+    const state = page.locator(".live-check");
+    const problem = (status, code, detail) => ({ status, contentType: "application/problem+json", body: JSON.stringify({ code, detail }) });
+    let answer = { contentType: "text/html", body: "<html>Please wait</html>" };
+    // A request that the page has given up has no answer.
+    await page.route(/dry_run=true$/, (route) => route.fulfill(answer).catch(() => {}));
+    await text.fill("inputs: [half.written]\n");
+    await shows(state, "Not checked: the answer cannot be read. The page tries again.");
+    await page.getByRole("button", { name: "Check", exact: true }).click();
+    await shows(page.getByRole("alert"), "the answer cannot be read");
+    answer = { contentType: "application/json", body: "null" };
+    await Promise.all([page.waitForResponse(/dry_run=true$/), text.fill("inputs: [half.written.too]\n")]);
+    await shows(state, "Not checked: the answer cannot be read. The page tries again.");
+    answer = { status: 502, contentType: "text/html", body: "<html>Bad gateway</html>" };
+    await shows(state, "Not checked: the host answered 502. The page tries again.");
+    assert.equal(await text.getAttribute("aria-invalid"), "false");
+    assert.equal(await page.locator(".editor-mark").count(), 0);
+    answer = { json: { outcome: "changed", revision: 2, dry_run: true, creates: [], warnings: ["a record may come twice (E105)"], module: "sha256:0", spec: {} } };
+    await shows(state, "Checked: the host would take it as revision 2.");
+    await shows(page.getByRole("status"), "a record may come twice");
+    assert.equal(await text.inputValue(), "inputs: [half.written.too]\n");
+    await checkAxe(page, "a warning beside the spec");
+
+    // Somebody who leaves while the host accepts the deployment is not called back.
+    const accepted = gate();
+    const address = /\/transforms\/transform-0$/;
+    await page.route(address, async (route) => {
+      if (route.request().method() !== "PUT") return route.fallback();
+      await accepted.opened;
+      return route.fulfill({ ...answer, status: 202 });
+    });
+    await page.getByRole("button", { name: "Deploy", exact: true }).click();
+    await shows(page.getByRole("status"), "The host checks and accepts it ...");
+    // The list of errors is asked for again by itself.
+    answer = { json: { outcome: "changed", revision: 2 } };
+    let errors = problem(503, "E032", "the host is busy");
+    await page.route(`${host.url}/errors`, (route) => route.fulfill(errors));
+    await page.getByRole("link", { name: "Errors", exact: true }).click();
+    await shows(page.getByRole("alert"), "The page tries again by itself.");
+    const [deployed] = await Promise.all([page.waitForResponse(address), accepted.open()]);
+    await deployed.finished();
+    await drawn(page);
+    assert.match(page.url(), /#\/errors$/);
+    errors = { json: { errors: [{ code: "E105", status: 422, title: "Too many outputs", meaning: "One record became more.", hint: "raise the limit" }] } };
+    await shows(page.locator(".codes > li"), "E105 Too many outputs");
+
+    // A question stays until its answer is there: it may be a refusal.
+    const refused = gate();
+    await page.route(/\/pause$/, async (route) => {
+      await refused.opened;
+      await route.fulfill(problem(409, "E033", "its state does not allow this"));
+    });
+    await page.goto(`${host.url}/#/t/${transform}`);
+    await page.getByRole("button", { name: "Pause", exact: true }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByRole("button", { name: "Pause", exact: true }).click();
+    await dialog.getByRole("button", { name: "Cancel (the host has not answered yet)" }).waitFor();
+    for (let times = 0; times < 3; times += 1) await page.keyboard.press("Escape");
+    await drawn(page);
+    assert.ok(await dialog.isVisible());
+    refused.open();
+    await shows(dialog.getByRole("alert"), "E033");
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+
+    // A page without https has no clipboard.
+    await page.evaluate(() => Object.defineProperty(navigator, "clipboard", { value: undefined }));
+    await page.getByRole("button", { name: "copy the command sandbar status", exact: false }).click();
+    await shows(page.getByRole("status"), /^(copied|selected: copy it by keys)$/);
+    assert.equal(await page.evaluate(() => getSelection().toString()), `sandbar status ${transform}`);
+    await checkEnd(opened, "answers");
   } finally {
     host.close();
   }

@@ -9,11 +9,15 @@ const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; worker-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const TYPES = { html: "text/html", js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
 
-/** `count` transforms in chains of five, of twelve teams, with ten partitions each. */
+/** The hosts that run the transforms. Another one is there as well, which tells the flow nothing. */
+const HOSTS = ["host-a", "host-b", "host-c"];
+
+/** `count` transforms in chains of five, of twelve teams, with ten partitions each, on two hosts each. */
 export function transforms(count, turn) {
   return Array.from({ length: count }, (_, index) => {
-    const team = `team-${String(Math.floor(index / 5) % 12).padStart(2, "0")}`;
     const chain = Math.floor(index / 5);
+    const teamNumber = chain % 12;
+    const team = `team-${String(teamNumber).padStart(2, "0")}`;
     const step = index % 5;
     const perMinute = 600 + ((index * 7919 + turn * 131) % 90_000);
     const inputs = [`chain-${chain}.step-${step}`, ...(step === 2 ? ["shared.orders"] : [])];
@@ -34,6 +38,7 @@ export function transforms(count, turn) {
       tables: step === 3 ? ["shared.products"] : [],
       dead_letters: `${team}.transform-${index}.dead-letter`,
       hosts: 2,
+      running_on: { [HOSTS[index % 3]]: 5, [HOSTS[(index + 1) % 3]]: 5 },
       partitions: isBad ? { running: 8, degraded: 2 } : { running: 10 },
       lag: (index * 31 + turn * 17) % 5000,
       activity: {
@@ -45,6 +50,8 @@ export function transforms(count, turn) {
         latency_p50_ms: 40,
         latency_p99_ms: 180 + (turn % 20),
         guest_nanos_per_record: 2300,
+        // Each team has another figure, in another order than that of the names: `team-00` none, and `team-07` the most.
+        cpu_millicores: 8 * ((teamNumber * 5) % 12),
         memory_bytes: 3 << 20,
       },
     };
@@ -71,8 +78,30 @@ function status(transform) {
     rollout: { revision: transform.revision, state: "complete" },
     partitions: Array.from({ length: 5 }, (_, index) => partition(transform.inputs[0], from + index, index)),
   });
-  const { team, name, revision, desired, state, lag, running_revisions } = transform;
-  return { team, name, revision, desired, state, lag, running_revisions, rollout: { revision, state: "complete" }, hosts: [host("host-a", 0), host("host-b", 5)] };
+  const { team, name, revision, desired, state, lag, running_revisions, running_on } = transform;
+  const hosts = Object.keys(running_on).map((name, index) => host(name, 5 * index));
+  return { team, name, revision, desired, state, lag, running_revisions, rollout: { revision, state: "complete" }, hosts };
+}
+
+function hosts(all) {
+  const host = (name, transforms, partitions) => ({ host: name, version: "0.2.0", started_at: "2026-11-01T10:00:00.000Z", seen_at: new Date().toISOString(), transforms, placed: transforms, partitions, formats: {} });
+  const told = HOSTS.map((name) => {
+    const here = all.filter(({ running_on }) => name in running_on);
+    return host(name, here.length, here.reduce((sum, { running_on }) => sum + running_on[name], 0));
+  });
+  return { hosts: [...told, host("host-d", 7, 9)] };
+}
+
+function teams(all) {
+  const ceiling = (key, used, max, unit) => ({ key, used, max, unit, scope: "cluster" });
+  const names = [...new Set(all.map(({ team }) => team))];
+  const view = (team, index) => ({
+    team,
+    cpu_weight: 1,
+    allow_cycle: true,
+    ceilings: [ceiling("transforms_max", all.filter((transform) => transform.team === team).length, 200, "count"), ceiling("memory_bytes_max", (index + 1) * 2 ** 30, 2 ** 40, "bytes"), ceiling("transaction_time_max", 1500, 10_000, "millis")],
+  });
+  return { teams: names.map(view), uploads_without_team: ceiling("upload_bytes_per_day_max", 0, 2 ** 34, "bytes") };
 }
 
 /** Time that an answer about offsets takes. */
@@ -146,6 +175,8 @@ export async function start(dist, count) {
       response.on("close", () => clearInterval(timer));
       return undefined;
     }
+    if (pathname === "/v1/hosts") return json(response, hosts(transforms(count, turn)));
+    if (pathname === "/v1/teams") return json(response, teams(transforms(count, turn)));
     const found = /^\/v1\/teams\/([^/]+)\/transforms\/([^/]+?)(?:\/(status|history|revisions|offsets|tail|logs))?$/.exec(pathname);
     if (found && request.method === "GET") {
       const transform = transforms(count, turn).find(({ name }) => name === found[2]);

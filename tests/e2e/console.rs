@@ -148,7 +148,7 @@ fn payment(number: u64) -> String {
 #[test]
 fn the_console_shows_all_that_runs() {
     let mut shop = Shop::open();
-    for flow in ["flow", "keyboard", "phone", "errors", "transform"] {
+    for flow in ["flow", "hosts", "keyboard", "phone", "errors", "transform", "stopped", "rollback_target", "narrow"] {
         shop.goes_through(flow, json!({}));
     }
     shop.close();
@@ -158,10 +158,12 @@ fn the_console_shows_all_that_runs() {
 fn the_console_shows_records_and_changes_what_runs() {
     let mut shop = Shop::open();
     shop.goes_through("records", json!({}));
+    shop.goes_through("differences", json!({}));
     shop.goes_through("state", json!({ "key": "key-1" }));
     shop.goes_through("editor", json!({ "spec": slim("json-strip") }));
     let module = dirs::fresh("console-module").join("candidate.wasm");
     std::fs::write(&module, &*guests::fixture()).expect("writable");
+    shop.goes_through("files", json!({ "module": module, "spec": slim("json-strip") }));
     shop.goes_through("deploy", json!({ "module": module, "spec": slim("json-strip") }));
     shop.close();
 }
@@ -190,7 +192,23 @@ fn the_console_signs_in_and_shows_what_a_caller_may_do() {
 #[test]
 fn the_console_goes_on_with_an_unsteady_host() {
     let dist = dirs::root().join("host/console/dist");
-    goes_through("unsteady", "http://127.0.0.1", &json!({ "dist": dist }));
+    for flow in ["unsteady", "answers", "empty"] {
+        goes_through(flow, "http://127.0.0.1", &json!({ "dist": dist }));
+    }
+}
+
+/// Made-up transforms again, and the keys alone.
+#[test]
+fn the_console_goes_by_keys_with_300_transforms() {
+    let dist = dirs::root().join("host/console/dist");
+    goes_through("crowd", "http://127.0.0.1", &json!({ "dist": dist }));
+}
+
+/// Made-up transforms and hosts: all lists are open, and the page is scrolled.
+#[test]
+fn the_console_shows_what_runs_on_each_host_with_300_transforms() {
+    let dist = dirs::root().join("host/console/dist");
+    goes_through("hosts_crowd", "http://127.0.0.1", &json!({ "dist": dist, "frames_min": 20, "gap_p99_ms_max": 250 }));
 }
 
 /// Made-up transforms, as a test cannot deploy so many. Two cores without a graphics card, which others shared, drew 46 to 59

@@ -11,8 +11,9 @@ use crate::job::{Job, numbered, unchanged};
 /// A producer is closed after half a minute.
 const CLOSED_WITHIN: Duration = Duration::from_secs(60);
 
-/// Clients that a host opens for itself while transforms run: for their ends, and for the offsets of groups.
-const OWN_MORE: usize = 8;
+/// Clients that a host opens for itself after it is ready: for records of its own, and while transforms run for their ends and
+/// for the offsets of groups.
+const OWN_MORE: usize = 12;
 
 /// The Kafka clients of a host, by their main threads.
 fn clients(host: &Host) -> usize {

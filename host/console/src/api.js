@@ -9,43 +9,79 @@ export class Problem extends Error {
     this.code = details.code;
     this.title = details.title;
     this.hint = details.hint;
-    this.errors = details.errors ?? [];
+    // A proxy may have errors of another form.
+    this.errors = Array.isArray(details.errors) ? details.errors.filter((error) => typeof error?.field === "string") : [];
   }
 }
 
-/** Sends a request; the answer, or a `Problem`. */
-export async function send(method, path, { body, headers = {}, signal } = {}) {
+/** Returns true for a failure that says nothing about the request: nobody has answered, or nobody who could work on it. */
+export function isUnknown({ status }) {
+  return !status || status === 429 || status >= 500;
+}
+
+/** Sends a request and reads the whole answer: its status, and its body as `text()` or `json()`. All that goes wrong is a `Problem`. */
+export async function send(method, path, options = {}) {
+  const answer = await ask(method, path, options);
+  const text = await arrived(answer.text(), options.signal, UNREADABLE);
+  return { status: answer.status, text: () => text, json: (parse = JSON.parse) => parsed(text, parse) };
+}
+
+const UNANSWERED = { detail: "this host does not answer", hint: "it may be starting again" };
+const UNREADABLE = { detail: "the answer cannot be read", hint: "the connection broke, or a proxy answered in the place of the host" };
+
+/** Sends a request; the answer, whose body has not been read, or a `Problem`. */
+async function ask(method, path, { body, headers = {}, signal } = {}) {
   const own = { "sandbar-request": "1", ...headers };
   if (token()) own.authorization = `Bearer ${token()}`;
   if (body !== undefined && !(body instanceof FormData) && typeof body !== "string") {
     own["content-type"] = "application/json";
     body = JSON.stringify(body);
   }
-  let answer;
-  try {
-    // A redirect leads to another host, which this page may not ask. A proxy before the host may want its cookie or a client's
-    // certificate; the host sets no cookie, and lets in no other page's request.
-    answer = await fetch(path, { method, headers: own, body, signal, redirect: "manual", cache: "no-store", credentials: "same-origin" });
-  } catch (error) {
-    if (signal?.aborted && signal.reason.name !== "TimeoutError") throw error;
-    throw new Problem(0, { detail: "this host does not answer", hint: "it may be starting again: the page tries again by itself" });
-  }
+  // A redirect leads to another host, which this page may not ask. A proxy before the host may want its cookie or a client's
+  // certificate; the host sets no cookie, and lets in no other page's request.
+  const sent = fetch(path, { method, headers: own, body, signal, redirect: "manual", cache: "no-store", credentials: "same-origin" });
+  const answer = await arrived(sent, signal, UNANSWERED);
   if (answer.type === "opaqueredirect") {
     throw new Problem(307, { detail: "another host has this", hint: "the command below asks it" });
   }
   if (answer.ok) return answer;
-  const text = await answer.text();
-  let details = {};
+  // The status says enough if the rest of a refusal is lost.
+  throw new Problem(answer.status, refusal(await answer.text().catch(() => "")));
+}
+
+/** Waits for a part of an answer. A failure is a `Problem`, unless the page itself gave the request up. */
+async function arrived(part, signal, details) {
   try {
-    details = JSON.parse(text);
-  } catch {
-    details = { detail: text.slice(0, 500) || `the host answered ${answer.status}` };
+    return await part;
+  } catch (error) {
+    if (signal?.aborted && signal.reason.name !== "TimeoutError") throw error;
+    throw new Problem(0, details);
   }
-  throw new Problem(answer.status, details);
+}
+
+/** Parses the body of an answer, which the API has as an object. */
+function parsed(text, parse) {
+  let value = null;
+  try {
+    value = parse(text);
+  } catch {
+    // Another form of text is told below.
+  }
+  if (typeof value !== "object" || value === null) throw new Problem(0, UNREADABLE);
+  return value;
+}
+
+/** The details of a refusal. A proxy may answer with a page, or with other JSON than the host's. */
+function refusal(text) {
+  try {
+    return parsed(text, JSON.parse);
+  } catch {
+    return /^\s*(<|$)/.test(text) ? {} : { detail: text.slice(0, 500) };
+  }
 }
 
 export async function get(path, signal) {
-  return exact(await (await send("GET", path, { signal })).text());
+  return (await send("GET", path, { signal })).json(exact);
 }
 
 /** Parses JSON whose numbers keep all of their digits when they are written again: 10.10, or more than fit into a double. */
@@ -59,8 +95,13 @@ export function exact(text) {
 
 /** Makes a change. The key lets the host recognise the same change if it is sent again. */
 export async function change(method, path, body, headers = {}) {
-  const answer = await send(method, path, { body, headers: { "idempotency-key": crypto.randomUUID?.() ?? String(Math.random()), ...headers } });
-  return answer.status === 204 ? null : answer.json();
+  try {
+    const answer = await send(method, path, { body, headers: { "idempotency-key": crypto.randomUUID?.() ?? String(Math.random()), ...headers } });
+    return answer.status === 204 ? null : answer.json();
+  } catch (problem) {
+    if (problem.status === 0) problem.hint += ": look if the change was made before you ask for it again";
+    throw problem;
+  }
 }
 
 /** The header of a change that is refused if the transform has another revision by now. */
@@ -91,7 +132,7 @@ async function lines(path, signal, { opened, take, parse }) {
   };
   try {
     heard();
-    const answer = await send("GET", path, { signal: AbortSignal.any([signal, end.signal]), headers: { accept: "application/x-ndjson" } });
+    const answer = await ask("GET", path, { signal: AbortSignal.any([signal, end.signal]), headers: { accept: "application/x-ndjson" } });
     opened();
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
@@ -153,7 +194,7 @@ export async function follow(path, signal, take, state, parse = JSON.parse) {
 }
 
 /** Waits until the page is shown. */
-function shown() {
+export function shown() {
   return new Promise((done) => {
     if (document.hidden) document.addEventListener("visibilitychange", done, { once: true });
     else done();

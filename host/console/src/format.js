@@ -61,6 +61,15 @@ export function nanos(value) {
   return ns < 1_000_000 ? `${(ns / 1000).toFixed(1)} µs` : millis(ns / 1_000_000);
 }
 
+/** CPU time in thousandths of a CPU: "0.35 CPU". A small use keeps three places, so that it does not look like none. */
+export function cpu(millicores) {
+  if (millicores === null || millicores === undefined) return "-";
+  const cpus = plain(millicores) / 1000;
+  if (cpus === 0) return "0 CPU";
+  const places = cpus < 0.1 ? 3 : cpus < 10 ? 2 : 1;
+  return `${cpus.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places })} CPU`;
+}
+
 /** The size that a spec writes as "64MiB", in bytes; null if it is none. */
 export function parseBytes(text) {
   const found = /^\s*(\d+(?:\.\d+)?)\s*(B|KB|KiB|MB|MiB|GB|GiB)?\s*$/i.exec(digits(text ?? ""));
@@ -100,10 +109,28 @@ export function visible(text) {
   return String(text).replace(ODD, (odd) => `\\u{${odd.codePointAt(0).toString(16)}}`);
 }
 
+/** Characters of foreign text that are shown, where nothing else is said. */
+const SHOWN_CHARS_MAX = 20_000;
+
 /** Foreign text up to a length, with a note of what is left out. */
-export function cut(text, max = 20_000) {
-  const shown = visible(text.slice(0, max));
-  return text.length > max ? `${shown}\n... ${count(text.length - max)} more characters` : shown;
+export function cut(text, max = SHOWN_CHARS_MAX) {
+  return `${visible(text.slice(0, max))}${leftOut(text, max)}`;
+}
+
+function leftOut(text, max) {
+  return text.length > max ? `\n... ${count(text.length - max)} more characters` : "";
+}
+
+/** The lines of foreign text up to a length, each as it is (`whole`) and as it is shown; and the note of what is left out. */
+export function cutLines(text, max = SHOWN_CHARS_MAX) {
+  const lines = [];
+  let start = 0;
+  for (const whole of text.split("\n")) {
+    if (start >= max) break;
+    lines.push({ whole, shown: visible(whole.slice(0, max - start)) });
+    start += whole.length + 1;
+  }
+  return { lines, rest: leftOut(text, max) };
 }
 
 /** A key or value of a record as text: JSON indented, bytes as base64, null as such. */

@@ -1,7 +1,7 @@
 // State that views share: the flow, the caller, the address, the time, what they load, and streams that they follow.
 
 import { useEffect, useReducer, useRef, useState } from "preact/hooks";
-import { follow } from "./api.js";
+import { follow, isUnknown, shown } from "./api.js";
 import { flow, hostNow, onFlow, onTransform } from "./store.js";
 import { onCaller } from "./session.js";
 import { route } from "./router.js";
@@ -37,25 +37,35 @@ export function useRoute() {
   return current;
 }
 
-/** The host's time, which moves on every few seconds. */
+/** The host's time, which moves on every few seconds. It stands still on a hidden page, so what is loaded by it is not loaded there. */
 export function useNow(everyMs = 5000) {
   const [now, set] = useState(hostNow);
   useEffect(() => {
-    const timer = setInterval(() => set(hostNow()), everyMs);
-    return () => clearInterval(timer);
+    const tick = () => {
+      if (!document.hidden) set(hostNow());
+    };
+    const timer = setInterval(tick, everyMs);
+    document.addEventListener("visibilitychange", tick);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", tick);
+    };
   }, [everyMs]);
   return now;
 }
 
 /** Time between an answer and the next request for the same. */
 const PAUSE_MS = 1000;
+/** Time after which something that no host could answer is asked for again: it doubles each time, up to the longest. */
+const RETRY_MS = 3000;
+const RETRY_MS_MAX = 15_000;
 /** Longest wait for an answer: on a connection that is gone none would ever come, and no other request would follow. */
 const ANSWER_MS_MAX = 60_000;
 
 /**
  * Loads something, and again when one of `keys` has changed. One request runs at a time, and is let finish: keys may change faster
  * than the host answers, and it works on what it was asked for to the end. What was loaded stays while the next is on its way; that
- * of another object (`of`) does not.
+ * of another object (`of`) does not. After a failure that says nothing about the request, a page that is shown asks again by itself.
  */
 export function useLoad(load, of, keys = []) {
   const [loaded, set] = useState({ of, value: null, problem: null });
@@ -69,15 +79,23 @@ export function useLoad(load, of, keys = []) {
     let isDue = false;
     let timer = null;
     let notBefore = 0;
+    let retryMs = RETRY_MS;
+    const plan = (act, waitMs) => {
+      clearTimeout(timer);
+      timer = setTimeout(act, waitMs);
+    };
     const run = async () => {
-      timer = null;
       isDue = false;
       isRunning = true;
       let next;
+      let isRetried = false;
       try {
         const value = await newest.current(AbortSignal.any([end.signal, AbortSignal.timeout(ANSWER_MS_MAX)]));
         next = { of, value, problem: null };
+        retryMs = RETRY_MS;
       } catch (problem) {
+        isRetried = isUnknown(problem);
+        problem.isRetried = isRetried;
         // A refusal leaves what was loaded before.
         next = (last) => ({ of, value: last.of === of ? last.value : null, problem });
       }
@@ -86,10 +104,18 @@ export function useLoad(load, of, keys = []) {
       isRunning = false;
       notBefore = performance.now() + PAUSE_MS;
       if (isDue) ask.current();
+      else if (isRetried) {
+        plan(retry, retryMs);
+        retryMs = Math.min(2 * retryMs, RETRY_MS_MAX);
+      }
+    };
+    const retry = async () => {
+      await shown();
+      if (!end.signal.aborted) ask.current();
     };
     ask.current = () => {
       isDue = true;
-      if (!isRunning) timer ??= setTimeout(run, Math.max(0, notBefore - performance.now()));
+      if (!isRunning) plan(run, Math.max(0, notBefore - performance.now()));
     };
     return () => {
       end.abort();

@@ -1,6 +1,6 @@
 // The shell: who the caller is, the stream of the flow, and the view that the address names.
 
-import { Component, render } from "preact";
+import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "./api.js";
 import { Deploy } from "./deploy/deploy.jsx";
@@ -13,7 +13,7 @@ import { currentCaller, setCaller, setToken, token } from "./session.js";
 import { SignIn } from "./sign_in.jsx";
 import { flow as store, health, start } from "./store.js";
 import { TransformView } from "./transform/transform.jsx";
-import { Code, Spoken } from "./ui.jsx";
+import { Boundary, Code, Spoken } from "./ui.jsx";
 
 const PAGES = [
   ["", "Flow"],
@@ -120,35 +120,13 @@ function App() {
           </div>
         )}
       </main>
+      <Arrival title={titleOf(parts)} />
     </>
   );
 }
 
-/** A view that fails leaves the others as they are. The browser's console has the whole error. */
-class Boundary extends Component {
-  componentDidCatch(error) {
-    console.error(error);
-    this.setState({ error });
-  }
-
-  render({ children }, { error }) {
-    if (!error) return children;
-    return (
-      <div class="problem" role="alert">
-        <p>■ This view failed, which is a fault of the console: {visible(error.message)}</p>
-        <button type="button" onClick={() => this.setState({ error: null })}>
-          Show it again
-        </button>
-      </div>
-    );
-  }
-}
-
 function Page({ parts }) {
   const [first, team, name, ...rest] = parts;
-  useEffect(() => {
-    document.title = [...parts, "Sandbar"].join(" · ");
-  }, [parts.join("/")]);
   switch (first) {
     case undefined:
       return <Flow />;
@@ -170,6 +148,29 @@ function Page({ parts }) {
       </p>
     </>
   );
+}
+
+/**
+ * Names the view in the title, and tells people who listen of each change. The focus goes to the new view if the element that had it
+ * is gone with the one before.
+ */
+function Arrival({ title }) {
+  const [said, say] = useState("");
+  const shown = useRef(title);
+  useEffect(() => {
+    document.title = `${title} · Sandbar`;
+    if (shown.current === title) return;
+    shown.current = title;
+    if (document.activeElement === document.body) document.getElementById("main").focus();
+    say(title);
+  }, [title]);
+  return <Spoken>{said}</Spoken>;
+}
+
+/** "Flow", "orders · field-strip · logs", "Errors · E105". */
+function titleOf([first = "", ...rest]) {
+  const page = PAGES.find(([path]) => path === first)?.[1] ?? (first === "t" ? "" : first);
+  return visible([page, ...rest].filter(Boolean).join(" · "));
 }
 
 /** The connection, in a word; and how many transforms are in trouble, on every page. */

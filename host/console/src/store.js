@@ -3,9 +3,12 @@
 
 import { flushSync } from "preact/compat";
 import { follow } from "./api.js";
+import { plural } from "./format.js";
 
 /** Time that one frame may spend on telling views of changes. */
 const FRAME_MS = 3;
+/** Time after which those who follow all of the flow are told, also while views of single transforms wait. */
+const FLOW_MS = 1000;
 /** Points of a spark line, and time between two. */
 const RECENT_MAX = 60;
 const RECENT_MS = 10_000;
@@ -29,6 +32,7 @@ const due = new Set();
 let isScheduled = false;
 let areAllDue = false;
 let sampledAt = 0;
+let allToldAt = 0;
 
 export function hostNow() {
   return Date.now() + flow.skew;
@@ -102,10 +106,11 @@ function tell() {
     if (listeners) flushSync(() => [...listeners].forEach((listener) => listener()));
     if (performance.now() - start > FRAME_MS) break;
   }
-  if (due.size > 0) {
-    schedule();
-  } else if (areAllDue) {
+  if (due.size > 0) schedule();
+  // A machine that is slower than the changes never comes to the end of them.
+  if (areAllDue && (due.size === 0 || start - allToldAt >= FLOW_MS)) {
     areAllDue = false;
+    allToldAt = start;
     for (const listener of [...ofAll]) listener();
   }
 }
@@ -149,10 +154,23 @@ function forget(view) {
 
 // === transforms in words ===
 
+/**
+ * Returns true for a transform, or a partition, that stopped by itself before a record that failed, and waits for Resume. Just after
+ * a resume an old status may still say "paused": it has no error.
+ */
+export function isStopped({ state, desired, error }) {
+  return state === "paused" && desired !== "paused" && Boolean(error);
+}
+
+/** The number of a transform's partitions that stopped by themselves. The others may go on. */
+export function stoppedPartitions({ desired, error, partitions }) {
+  return isStopped({ state: "paused", desired, error }) ? (partitions.paused ?? 0) : 0;
+}
+
 /** "bad" for trouble, "warn" for a warning, "off" for one that is paused, "ok" else. */
 export function health(transform) {
   const { state, rollout, desired, activity } = transform;
-  if (["failed", "degraded"].includes(state) || rollout === "failed") return "bad";
+  if (["failed", "degraded"].includes(state) || rollout === "failed" || isStopped(transform)) return "bad";
   if (desired === "paused" || ["paused", "stopped"].includes(state)) return "off";
   if (["unknown", "starting"].includes(state) || (activity?.failed_per_minute ?? 0) > 0) return "warn";
   return "ok";
@@ -172,6 +190,7 @@ export function stateInWords(transform) {
   const on = `on ${hosts} host${hosts === 1 ? "" : "s"}`;
   const older = running.filter((other) => other !== revision);
   if (transform.desired === "paused") return `paused at revision ${revision}`;
+  if (isStopped(transform)) return `stopped before a record that failed${code}: it waits for Resume`;
   if (rollout === "failed") {
     const rest = older.length > 0 ? `; revision ${older.join(", ")} goes on ${on}` : "; nothing runs";
     return `revision ${revision} was refused${code}${rest}`;
@@ -179,6 +198,8 @@ export function stateInWords(transform) {
   if (state === "failed") return `does not work${code}, the host tries again`;
   if (rollout === "in-progress" && older.length > 0) return `runs revision ${older.join(", ")} while revision ${revision} is prepared`;
   if (state === "starting" || running.length === 0) return `starts revision ${revision}${code}`;
-  const verb = state === "degraded" ? `works with a problem${code}: ` : "";
+  const stopped = stoppedPartitions(transform);
+  const waits = stopped > 0 ? `, ${plural(stopped, "partition")} stopped until Resume` : "";
+  const verb = state === "degraded" ? `works with a problem${code}${waits}: ` : "";
   return `${verb}runs revision ${running.join(", ")} ${on}`;
 }

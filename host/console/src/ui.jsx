@@ -1,5 +1,6 @@
 // The parts that views are made of.
 
+import { Component } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ago, moment, plain, visible } from "./format.js";
 import { link } from "./router.js";
@@ -73,39 +74,60 @@ export function ProblemBox({ problem, children }) {
         </ul>
       )}
       {problem.hint && <p class="quiet"><WithCodes text={problem.hint} /></p>}
+      {problem.isRetried && <p class="quiet">The page tries again by itself.</p>}
       {children}
     </div>
   );
 }
 
+/** A view that fails leaves the others as they are. The browser's console has the whole error. */
+export class Boundary extends Component {
+  componentDidCatch(error) {
+    console.error(error);
+    this.setState({ error });
+  }
+
+  render({ children }, { error }) {
+    if (!error) return children;
+    return (
+      <div class="problem" role="alert">
+        <p>■ This view failed, which is a fault of the console: {visible(error.message)}</p>
+        <button type="button" onClick={() => this.setState({ error: null })}>
+          Show it again
+        </button>
+      </div>
+    );
+  }
+}
+
 /** The command that does the same as the view or the button beside it. */
 export function Command({ children }) {
-  const [isCopied, setCopied] = useState(false);
+  const [said, say] = useState("");
+  const words = useRef(null);
   // A name may come from the address, which anybody may have written: a shell must not take a part of it for a command.
   const text = visible([children].flat().join(""));
   const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      setCopied(true);
-      setTimeout(() => setCopied(false), 1500);
-    } catch {
-      // A page without https may not write there: the text can be selected.
-    }
+    const isCopied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+    // A page without https has no clipboard, and copies what is selected.
+    if (!isCopied) getSelection().selectAllChildren(words.current);
+    say(isCopied || document.execCommand("copy") ? "copied" : "selected: copy it by keys");
+    setTimeout(() => say(""), 3000);
   };
   return (
     <p class="command">
-      <code>{text}</code>
+      <code ref={words}>{text}</code>
       <button type="button" class="small" onClick={copy} aria-label={`copy the command ${text}`}>
-        {isCopied ? "copied" : "copy"}
+        {said || "copy"}
       </button>
+      <Spoken>{said}</Spoken>
     </p>
   );
 }
 
-/** A button that says why it cannot be pressed. */
-export function Action({ why, onClick, children, kind = "" }) {
+/** A button that says why it cannot be pressed. One that cannot submits no form either. */
+export function Action({ why, onClick, children, kind = "", type = "button" }) {
   return (
-    <button type="button" class={kind} aria-disabled={why ? "true" : undefined} title={why} onClick={why ? undefined : onClick}>
+    <button type={why ? "button" : type} class={kind} aria-disabled={why ? "true" : undefined} title={why} onClick={why ? undefined : onClick}>
       {children}
       {why && <span class="unseen"> ({why})</span>}
     </button>
@@ -138,19 +160,29 @@ export function Confirm({ title, children, verb, command, run, close }) {
       setBusy(false);
     }
   };
+  // What is under way is not taken back: the question stays until its answer is there.
+  const why = isBusy ? "the host has not answered yet" : undefined;
+  const cancel = (event) => {
+    event.preventDefault();
+    if (!isBusy) close();
+  };
+  // Browsers let nobody prevent the second cancel in a row, but each key.
+  const keyDown = (event) => {
+    if (event.key === "Escape" && isBusy) event.preventDefault();
+  };
   return (
-    <dialog ref={dialog} onClose={close} onCancel={close} aria-labelledby="question">
+    <dialog ref={dialog} onClose={close} onCancel={cancel} onKeyDown={keyDown} aria-labelledby="question">
       <h2 id="question">{title}</h2>
       <div>{children}</div>
       <ProblemBox problem={problem} />
       {command && <Command>{command}</Command>}
       <div class="row end">
-        <button type="button" onClick={close}>
+        <Action why={why} onClick={close}>
           Cancel
-        </button>
-        <button type="button" class="main" disabled={isBusy} onClick={act}>
+        </Action>
+        <Action kind="main" why={why} onClick={act}>
           {verb}
-        </button>
+        </Action>
       </div>
     </dialog>
   );

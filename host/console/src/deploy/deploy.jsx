@@ -1,19 +1,20 @@
 // A deployment: drop a module and a spec, check, try on the newest records, deploy, and watch.
 
-import { useMemo, useState } from "preact/hooks";
-import { change, exact, get, path, send, unlessChanged } from "../api.js";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { change, exact, get, isUnknown, path, send, unlessChanged } from "../api.js";
 import { bytes, named, quoted, visible } from "../format.js";
 import { useCaller, useLoad } from "../hooks.js";
 import { go, transformLink } from "../router.js";
 import { currentCaller, reason } from "../session.js";
-import { Action, Command, Mark, ProblemBox, WithCodes } from "../ui.jsx";
-import { DiffText, text as specText } from "../transform/revisions.jsx";
+import { Action, Boundary, Command, Mark, ProblemBox, WithCodes } from "../ui.jsx";
+import { DiffText, text as specText } from "../transform/diff_text.jsx";
+import { readFiles } from "./files.js";
 import { useLiveCheck } from "./live_check.js";
 import { SpecEditor } from "./spec_editor.jsx";
 import { Trial } from "./trial.jsx";
 
-/** Longest spec that the page takes in: the host's own limit. */
-const SPEC_BYTES_MAX = 1024 * 1024;
+/** Numbers of records to choose from for a trial. The last one is the host's limit. */
+const TRIALS = [20, 100, 1000];
 const EXAMPLE = "inputs: [shop.orders]\noutputs: { orders: orders.orders }\nconfig: {}\n";
 
 export function Deploy({ team: givenTeam, name: givenName }) {
@@ -44,33 +45,42 @@ function Form({ known, team: givenTeam, name: givenName }) {
   const [spec, setSpec] = useState(known ? JSON.stringify(known.spec, null, 2) : EXAMPLE);
   const [module, setModule] = useState(null);
   const [signature, setSignature] = useState(null);
+  const [isReading, setReading] = useState(false);
+  const [notTaken, setNotTaken] = useState(null);
+  const [number, setNumber] = useState(TRIALS[0]);
   // The newest verdict and trial, with the content that they are of.
   const [results, setResults] = useState({ of: null });
   const [busy, setBusy] = useState("");
+  const isShown = useRef(true);
+  useEffect(() => () => { isShown.current = false; }, []);
   const id = `${team.trim()}/${name.trim()}`;
   const withModule = module ? ` --module=${quoted(module.name)}` : "";
   const hasName = team.trim() !== "" && name.trim() !== "";
-  const notYet = hasName ? (busy ? "the host has not answered yet" : undefined) : "name the team and the transform";
+  const isWaiting = isReading ? "a file is being read" : busy ? "the host has not answered yet" : undefined;
+  const notYet = hasName ? isWaiting : "name the team and the transform";
   const content = useMemo(() => ({ id, spec, module, signature }), [id, spec, module, signature]);
   const { verdict, trial } = results.of === content ? results : {};
 
   const takeFiles = async (files) => {
-    for (const file of files) {
-      if (isModule(file)) {
-        setModule(file);
-        setSpec(withoutDigest);
-      } else if (file.name.endsWith(".sig")) {
-        setSignature(file);
-      } else if (file.size <= SPEC_BYTES_MAX) {
-        const text = await file.text();
-        setSpec(module || files.some(isModule) ? withoutDigest(text) : text);
-        const field = (word) => new RegExp(`^\\s*"?${word}"?\\s*:\\s*"?([a-z0-9-]+)"?`, "m").exec(text)?.[1];
-        if (!givenTeam) {
-          setTeam((last) => field("team") ?? last);
-          setName((last) => field("name") ?? last);
-        }
+    if (isReading || busy === "deploy") {
+      setNotTaken({ message: `No file is taken while ${isReading ? "others are read" : "the host accepts the deployment"}.` });
+      return;
+    }
+    setReading(true);
+    const taken = await readFiles(files);
+    setReading(false);
+    setNotTaken(taken.errors.length > 0 ? { message: "Not taken:", errors: taken.errors } : null);
+    if (taken.module) setModule(taken.module);
+    if (taken.signature) setSignature(taken.signature);
+    if (taken.spec !== undefined) {
+      setSpec(taken.spec);
+      const field = (word) => new RegExp(`^\\s*"?${word}"?\\s*:\\s*"?([a-z0-9-]+)"?`, "m").exec(taken.spec)?.[1];
+      if (!givenTeam) {
+        setTeam((last) => field("team") ?? last);
+        setName((last) => field("name") ?? last);
       }
     }
+    if (taken.module || (module && taken.spec !== undefined)) setSpec(withoutDigest);
   };
   const form = (rest = {}) => {
     const body = new FormData();
@@ -85,6 +95,7 @@ function Form({ known, team: givenTeam, name: givenName }) {
   const headers = known ? unlessChanged(known.revision) : {};
   const given = useMemo(() => (mayAsk ? { id, form, headers } : null), [mayAsk, content, currentCaller()]);
   const live = useLiveCheck(given);
+  const refusal = [verdict?.problem, live.problem].find((problem) => problem && !isUnknown(problem));
   const act = (word, run) => async () => {
     const show = (come) => setResults((last) => ({ ...(last.of === content ? last : {}), ...come, of: content }));
     setBusy(word);
@@ -98,24 +109,25 @@ function Form({ known, team: givenTeam, name: givenName }) {
   };
   const check = act("check", async () => {
     const answer = await send("PUT", path(id, "?dry_run=true"), { body: form(), headers });
-    return { verdict: { view: await answer.json() } };
+    return { verdict: { view: answer.json() } };
   });
   const deploy = act("deploy", async () => {
     const view = await change("PUT", path(id), form(), headers);
-    go(transformLink(id));
+    // Somebody who has left meanwhile is not called back.
+    if (isShown.current) go(transformLink(id));
     return { verdict: { view } };
   });
-  const tryIt = (number) =>
-    act("try", async () => {
-      const newest = new Blob([JSON.stringify({ records: number, inputs: true })], { type: "application/json" });
-      const answer = await send("POST", path(id, "/test"), { body: form({ live: newest }) });
-      return { trial: exact(await answer.text()) };
-    });
+  const tryIt = act("try", async () => {
+    const newest = new Blob([JSON.stringify({ records: number, inputs: true })], { type: "application/json" });
+    const answer = await send("POST", path(id, "/test"), { body: form({ live: newest }) });
+    return { trial: answer.json(exact) };
+  });
 
   return (
     <section>
       <h1>{known ? visible(`Deploy ${givenTeam}/${givenName}`) : "Deploy"}</h1>
       <Drop take={takeFiles} module={module} signature={signature} known={known} />
+      <ProblemBox problem={notTaken} />
       <div class="row tools">
         <label class="filter">
           <span>Team</span>
@@ -126,32 +138,42 @@ function Form({ known, team: givenTeam, name: givenName }) {
           <input value={name} readOnly={Boolean(givenName)} onInput={(event) => setName(event.currentTarget.value)} />
         </label>
       </div>
-      <SpecEditor spec={spec} setSpec={setSpec} isFixed={busy === "deploy"} problem={verdict?.problem ?? live.problem} live={live} />
-      <div class="row">
+      <SpecEditor spec={spec} setSpec={setSpec} isFixed={busy === "deploy"} problem={refusal} live={live} />
+      <div class="row tools">
         <Action why={notYet ?? reason(team.trim(), "deploy")} onClick={check}>
           Check
         </Action>
-        <Action why={notYet ?? reason(team.trim(), "data")} onClick={tryIt(20)}>
-          Try it on the newest 20 records
+        <label class="filter">
+          <span>Records to try</span>
+          <select value={number} onChange={(event) => setNumber(Number(event.currentTarget.value))}>
+            {TRIALS.map((records) => (
+              <option value={records}>{records}</option>
+            ))}
+          </select>
+        </label>
+        <Action why={notYet ?? reason(team.trim(), "data")} onClick={tryIt}>
+          Try it on the newest {number} records
         </Action>
         <Action kind="main" why={notYet ?? reason(team.trim(), "deploy")} onClick={deploy}>
           Deploy
         </Action>
         <span class="quiet" role="status">
           {!hasName && "First name the team and the transform."}
+          {isReading && "The page reads the files ..."}
           {busy && { check: "The host checks it ...", try: "The host runs it ...", deploy: "The host checks and accepts it ..." }[busy]}
         </span>
       </div>
-      <Verdict verdict={verdict} known={known} />
-      {trial && <Trial report={trial} />}
+      {(verdict || trial) && (
+        // What is written stays, also if an answer is none that can be shown.
+        <Boundary>
+          <Verdict verdict={verdict} known={known} />
+          {trial && <Trial report={trial} />}
+        </Boundary>
+      )}
       <Command>{`sandbar deploy -f transform.yaml${withModule}`}</Command>
-      {hasName && <Command>{`sandbar test ${named(id)} --live 20 --spec transform.yaml${withModule}`}</Command>}
+      {hasName && <Command>{`sandbar test ${named(id)} --live ${number} --spec transform.yaml${withModule}`}</Command>}
     </section>
   );
-}
-
-function isModule(file) {
-  return file.name.endsWith(".wasm");
 }
 
 /** The spec without the digest of another module than the one that was dropped. */
@@ -166,24 +188,54 @@ function isJson(text) {
   return /^\s*\{/.test(text);
 }
 
-/** The place to drop files, which is also a button that chooses them. */
+/** The place to drop files, which is also a button that chooses them. A drop anywhere else on the page counts as well. */
 function Drop({ take, module, signature, known }) {
-  const [isOver, setOver] = useState(false);
-  const drop = (event) => {
-    event.preventDefault();
-    setOver(false);
-    take([...event.dataTransfer.files]);
+  const box = useRef(null);
+  const isOver = useDrops(box, take);
+  const choose = (event) => {
+    take([...event.currentTarget.files]);
+    // The same file is chosen again when it was written again.
+    event.currentTarget.value = "";
   };
   return (
-    <label class={`drop ${isOver ? "over" : ""}`} onDragOver={(event) => { event.preventDefault(); setOver(true); }} onDragLeave={() => setOver(false)} onDrop={drop}>
+    <label ref={box} class={`drop ${isOver ? "over" : ""}`}>
       <strong>Drop a module (.wasm) and its spec (.yaml, .json) here</strong>, or choose files.{" "}
-      <input type="file" multiple accept=".wasm,.yaml,.yml,.json,.sig" onChange={(event) => take([...event.currentTarget.files])} />
+      <input type="file" multiple accept=".wasm,.yaml,.yml,.json,.sig" onChange={choose} />
       <span class="quiet" role="status">
         {module ? `Module: ${visible(module.name)}, ${bytes(module.size)}` : known ? "Module: the one that the spec names" : "No module yet: the spec may name one by its digest"}
         {signature && `, signed by ${visible(signature.name)}`}
       </span>
     </label>
   );
+}
+
+/** Takes files that are dropped anywhere: the browser would show them in the place of the page, and all that is written would be lost. */
+function useDrops(box, take) {
+  const [isOver, setOver] = useState(false);
+  const newest = useRef(take);
+  newest.current = take;
+  useEffect(() => {
+    const end = new AbortController();
+    const on = (name, act) => addEventListener(name, act, { signal: end.signal });
+    const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+    on("dragover", (event) => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      setOver(true);
+    });
+    on("dragleave", (event) => {
+      if (!event.relatedTarget) setOver(false);
+    });
+    on("drop", (event) => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      setOver(false);
+      // A page that waits for a sign-in takes nothing.
+      if (!box.current.closest("[inert]")) newest.current([...event.dataTransfer.files]);
+    });
+    return () => end.abort();
+  }, []);
+  return isOver;
 }
 
 function Verdict({ verdict, known }) {

@@ -3,7 +3,7 @@
 // checked in any case.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { path, send } from "../api.js";
+import { isUnknown, path, send } from "../api.js";
 
 /** Pause of the writer after which the text is checked. */
 const PAUSE_MS = 400;
@@ -68,8 +68,7 @@ class Checker {
       const view = await (await send("PUT", path(given.id, "?dry_run=true"), { body: given.form(), headers: given.headers, signal: this.#end.signal })).json();
       answer = { state: "accepted", problem: null, view };
     } catch (problem) {
-      const isUnknown = [0, 429, 503].includes(problem.status);
-      answer = { state: isUnknown ? "unknown" : "refused", problem, view: null };
+      answer = { state: isUnknown(problem) ? "unknown" : "refused", problem, view: null };
     }
     this.#isBusy = false;
     const now = performance.now();

@@ -18,6 +18,7 @@ const SHOWN_MAX = 8;
 /** Lines whose numbers are shown: a larger text has none. */
 const NUMBERED_MAX = 5000;
 
+/** `problem` is the last refusal of the text. */
 export function SpecEditor({ spec, setSpec, isFixed, problem, live }) {
   const area = useRef(null);
   const under = useRef(null);
@@ -93,7 +94,7 @@ function numbers(lines) {
 
 /** The problems with their lines, in their order. */
 function problemsOf(spec, problem) {
-  if (!problem || [0, 429, 503].includes(problem.status)) return [];
+  if (!problem) return [];
   const lineOf = linesOf(spec);
   if (problem.errors.length === 0) {
     const line = Number(/\bline (\d+)/.exec(problem.message)?.[1] ?? 0);
@@ -105,20 +106,28 @@ function problemsOf(spec, problem) {
   return all.sort((a, b) => a.line - b.line);
 }
 
-/** The last word of the host about the text. */
+/** The last word of the host about the text, with its warnings. */
 function LiveState({ live, count }) {
+  const { state, problem, view } = live;
   const words = {
     off: "",
     asking: "The host checks it ...",
-    accepted: live.view?.outcome === "unchanged" ? "Checked: nothing would change." : `Checked: the host would take it as revision ${live.view?.revision}.`,
+    accepted: view?.outcome === "unchanged" ? "Checked: nothing would change." : `Checked: the host would take it as revision ${view?.revision}.`,
     refused: `Checked: ${plural(count, "problem")}.`,
-    unknown: `Not checked: ${visible(live.problem?.message ?? "")}. The page tries again.`,
+    unknown: `Not checked: ${problem?.message}. The page tries again.`,
   };
   const marks = { accepted: "ok", refused: "bad", unknown: "warn" };
   return (
-    <p class={`live-check state ${marks[live.state] ?? ""}`} role="status">
-      {marks[live.state] && <Mark of={marks[live.state]} />} {words[live.state]}
-    </p>
+    <div role="status">
+      <p class={`live-check state ${marks[state] ?? ""}`}>
+        {marks[state] && <Mark of={marks[state]} />} {state === "unknown" && problem.code && <Code of={problem.code} />} <WithCodes text={words[state]} />
+      </p>
+      {(view?.warnings ?? []).map((warning) => (
+        <p class="state warn">
+          <Mark of="warn" /> <WithCodes text={warning} />
+        </p>
+      ))}
+    </div>
   );
 }
 

@@ -1,13 +1,20 @@
 // The results of a dry run: input beside output, failures first.
 
+import { useState } from "preact/hooks";
 import { bytes, digits, nanos, plain, visible } from "../format.js";
 import { Code } from "../ui.jsx";
 import { InputAndOutputs } from "../transform/record.jsx";
 
+/** Records that are shown at once. */
+const SHOWN_MAX = 100;
+
 export function Trial({ report }) {
+  const [isWhole, setWhole] = useState(false);
   const { outputs, failures, records, inputs = [], memory_bytes, micros_total, redacted } = report;
   const failed = new Map(failures.map((failure) => [failure.input, failure]));
   const order = records.map((_, index) => index).sort((a, b) => Number(failed.has(b)) - Number(failed.has(a)) || b - a);
+  const shown = isWhole ? order : order.slice(0, SHOWN_MAX);
+  const outputsOf = Map.groupBy(outputs, ({ input }) => input);
   return (
     <section aria-label="The dry run">
       <h2>What it makes of the newest records</h2>
@@ -25,8 +32,8 @@ export function Trial({ report }) {
         {redacted && " The owner of a topic masks parts of it."}
       </p>
       <ol class="plain">
-        {order.map((index) => {
-          const { topic, partition, offset, micros } = records[index];
+        {shown.map((index) => {
+          const { topic, partition, offset, micros, memory_bytes: memory } = records[index];
           const failure = failed.get(index);
           const Failure = () => (
             <p class="state bad">
@@ -37,9 +44,9 @@ export function Trial({ report }) {
             <li key={index}>
               <article>
                 <InputAndOutputs
-                  place={`${topic}/${partition} @ ${digits(offset)} · ${digits(micros)} µs`}
+                  place={`${topic}/${partition} @ ${digits(offset)} · ${digits(micros)} µs · ${bytes(memory)}`}
                   input={inputs[index] ?? { key: null, value: null, timestamp: 0 }}
-                  outputs={outputs.filter((output) => output.input === index)}
+                  outputs={outputsOf.get(index) ?? []}
                   more={0}
                   failed={failure}
                   Failure={Failure}
@@ -49,6 +56,11 @@ export function Trial({ report }) {
           );
         })}
       </ol>
+      {shown.length < order.length && (
+        <button type="button" onClick={() => setWhole(true)}>
+          Show all {order.length} records
+        </button>
+      )}
     </section>
   );
 }

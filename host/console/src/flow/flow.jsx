@@ -1,9 +1,10 @@
 // The start: the whole flow at a glance, as a graph or as a list.
 
-import { useMemo } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { compact, millis, named, plural, rate, visible } from "../format.js";
 import { useFlow, useRoute, useTransform } from "../hooks.js";
 import { setQuery, transformLink } from "../router.js";
+import { currentCaller } from "../session.js";
 import { flow as store, health, inWords } from "../store.js";
 import { Ago, Check, Code, Command, Filter, Loading, Mark, ProblemBox, Spark, StateOf } from "../ui.jsx";
 import { GraphView } from "./graph_view.jsx";
@@ -25,10 +26,13 @@ export function Flow() {
   const shape = shapeOf(next);
   // A graph of the same shape is the same graph: its nodes follow their transforms by themselves.
   const graph = useMemo(() => next, [shape]);
+  const [isBroken, setBroken] = useState(false);
+  const fail = useCallback(() => setBroken(true), []);
 
   if (flow.state === "refused" && all.length === 0) return <ProblemBox problem={flow.problem} />;
   if (flow.state !== "live" && all.length === 0) return <Loading of="the flow" />;
-  if (all.length === 0) return <Empty />;
+  if (all.length === 0) return currentCaller()?.grants.length === 0 ? <NoRole /> : <Empty />;
+  const isSplit = selected && view === "graph";
   const teams = [...new Set(all.map((transform) => transform.team))];
   return (
     <section class="flow">
@@ -48,18 +52,30 @@ export function Flow() {
         <Check label="Trouble only" value={isTrouble} onChange={(on) => setQuery({ trouble: on ? "1" : "" })} />
         <div class="switch" role="group" aria-label="View">
           {["graph", "list"].map((name) => (
-            <button type="button" aria-pressed={view === name} onClick={() => setQuery({ view: name })}>
+            <button
+              type="button"
+              aria-pressed={view === name}
+              onClick={() => {
+                setBroken(false);
+                setQuery({ view: name });
+              }}
+            >
               {name}
             </button>
           ))}
         </div>
       </div>
+      {view === "graph" && isBroken && (
+        <p class="state warn" role="status">
+          <Mark of="warn" /> The graph cannot be laid out: this is the list. Press "graph" to try it again.
+        </p>
+      )}
       {shown.length === 0 ? (
         <p class="quiet">{isTrouble ? "No transform is in trouble." : "No transform or topic has this in its name."}</p>
       ) : (
-        <div class={selected ? "split" : ""}>
-          {view === "graph" ? <GraphView graph={graph} selected={selected} select={select} /> : <FlowList transforms={shown} />}
-          {selected && view === "graph" && <Beside node={selected} all={all} close={() => select(null)} />}
+        <div class={isSplit ? "split" : ""} onKeyDown={(event) => event.key === "Escape" && isSplit && leave()}>
+          {view === "graph" && !isBroken ? <GraphView graph={graph} selected={selected} select={select} fail={fail} /> : <FlowList transforms={shown} />}
+          {isSplit && <Beside node={selected} all={all} close={leave} />}
         </div>
       )}
       <Command>{team ? `sandbar list ${named(team, "TEAM")}` : "sandbar list"}</Command>
@@ -69,6 +85,13 @@ export function Flow() {
 
 function select(node) {
   setQuery({ node: node ?? "" });
+}
+
+/** Closes what is beside the graph. The focus goes back to its node, unless a filter has taken that away. */
+function leave() {
+  const opener = document.querySelector(".node[aria-pressed=true]") ?? document.getElementById("main");
+  select(null);
+  opener.focus();
 }
 
 function filtered(all, { text, team, isTrouble }) {
@@ -90,7 +113,7 @@ function Summary({ all, shown }) {
       {shown.length < all.length && <span class="quiet"> ({shown.length} shown)</span>}: {rate(sum("in_per_minute"))} in, {rate(sum("out_per_minute"))} out, {compact(lag)} behind.{" "}
       {bad.length === 0 ? (
         <span class="state ok">
-          <Mark of="ok" /> All work{warned > 0 && `, ${warned} with a warning`}.
+          <Mark of="ok" /> None in trouble{warned > 0 && `, ${warned} with a warning`}.
         </span>
       ) : (
         <span class="state bad">
@@ -110,12 +133,16 @@ function Summary({ all, shown }) {
   );
 }
 
-/** The selected node, beside the graph. */
+/** The selected node, beside the graph. It takes the focus from its node: hundreds of others may lie between the two. */
 function Beside({ node, all, close }) {
   const [kind, ...rest] = node.split(" ");
   const name = rest.join(" ");
+  const aside = useRef(null);
+  useEffect(() => {
+    if (document.activeElement?.closest(".node")) aside.current.focus();
+  }, [node]);
   return (
-    <aside class="beside" aria-label={`${kind} ${name}`}>
+    <aside ref={aside} class="beside" tabIndex={-1} aria-label={`${kind} ${name}`}>
       <button type="button" class="small close" onClick={close} aria-label="Close">
         ✕
       </button>
@@ -192,6 +219,24 @@ function TopicBeside({ name, all }) {
       {list("Read by", reads)}
       {list("A table of", tables)}
     </>
+  );
+}
+
+/** What a caller sees who has no role: not even if there are transforms. */
+function NoRole() {
+  return (
+    <section class="narrow">
+      <h1>You have no role yet</h1>
+      <p>
+        The host knows you as <strong>{visible(currentCaller().name)}</strong>. You have no role in any team, so it shows you nothing.
+      </p>
+      <Command>sandbar whoami</Command>
+      <p>
+        Ask an admin of the team whose transforms you want to see, or an admin of the cluster. They give the role <code>view</code> to one of your groups at the
+        identity provider, or they make a token that has it:
+      </p>
+      <Command>sandbar token create --team TEAM --role view --name console</Command>
+    </section>
   );
 }
 

@@ -10,16 +10,17 @@ import { flow, health, inWords } from "../store.js";
 import { Mark, Spark } from "../ui.jsx";
 import { TOPIC, edgeRate, shapeOf } from "./graph.js";
 
-/** Edges beyond which rates are shown on hover alone. */
+/** Edges beyond which rates are shown on hover alone: each edge has its own in its title. */
 const LABELS_MAX = 150;
 /** Characters of a name that fit into a node. Its title has all of them. */
 const NAME_CHARS_MAX = 22;
 const TOPIC_CHARS_MAX = 18;
 const ZOOMS = [0.35, 0.5, 0.75, 1];
 
-export const GraphView = memo(function GraphView({ graph, selected, select }) {
+/** `fail` is called if the graph cannot be laid out. */
+export const GraphView = memo(function GraphView({ graph, selected, select, fail }) {
   const shape = shapeOf(graph);
-  const layout = useLayout(graph, shape);
+  const layout = useLayout(graph, shape, fail);
   const frame = useRef(null);
   const [zoom, setZoom] = useState(null);
   const teams = useMemo(() => [...new Set(graph.nodes.filter(({ id }) => id).map(({ id }) => id.split("/")[0]))].sort(), [shape]);
@@ -58,21 +59,35 @@ export const GraphView = memo(function GraphView({ graph, selected, select }) {
   );
 }, same);
 
-/** The places of all nodes, from a worker. The last ones stay until the next are there. */
-function useLayout(graph, shape) {
+/**
+ * The places of all nodes, from a worker, which has one graph at a time: those that come meanwhile are left out, except the newest.
+ * The last places stay until the next are there.
+ */
+function useLayout(graph, shape, fail) {
   const [layout, setLayout] = useState(null);
   const worker = useRef(null);
+  const due = useRef(null);
+  const isBusy = useRef(false);
+  const post = () => {
+    if (isBusy.current || !due.current) return;
+    worker.current.postMessage(due.current);
+    due.current = null;
+    isBusy.current = true;
+  };
   useEffect(() => {
     worker.current = new Worker("/console/layout.js");
+    worker.current.onmessage = ({ data }) => {
+      isBusy.current = false;
+      if (!due.current) setLayout({ ...data, places: new Map(data.places), paths: new Map(data.paths) });
+      post();
+    };
+    worker.current.onerror = fail;
     return () => worker.current.terminate();
   }, []);
   useEffect(() => {
-    const turn = shape;
-    worker.current.onmessage = ({ data }) => {
-      if (data.turn === turn) setLayout({ ...data, places: new Map(data.places), paths: new Map(data.paths) });
-    };
     const { nodes, edges } = graph;
-    worker.current.postMessage({ turn, nodes: nodes.map(({ key, width, height }) => ({ key, width, height })), edges: edges.map(({ key, from, to }) => ({ key, from, to })) });
+    due.current = { nodes: nodes.map(({ key, width, height }) => ({ key, width, height })), edges: edges.map(({ key, from, to }) => ({ key, from, to })) };
+    post();
   }, [shape]);
   return layout;
 }
@@ -85,6 +100,7 @@ const Edge = memo(function Edge({ edge, points, hasLabel }) {
   const middle = points[Math.floor(points.length / 2)];
   return (
     <g>
+      <title>{`${nameOf(edge.from)} → ${nameOf(edge.to)}${perMinute === null ? "" : `: ${rate(perMinute)}`}`}</title>
       <path class={kind} d={curve(points)} stroke-width={width} />
       {hasLabel && perMinute > 0 && (
         <text class="edge-rate" x={middle[0]} y={middle[1] - 6} text-anchor="middle">
@@ -94,6 +110,11 @@ const Edge = memo(function Edge({ edge, points, hasLabel }) {
     </g>
   );
 }, same);
+
+/** The name in the key of a node. */
+function nameOf(key) {
+  return visible(key.slice(key.indexOf(" ") + 1));
+}
 
 /** A smooth line through the points, level where it leaves and where it arrives. */
 function curve(points) {
@@ -115,16 +136,17 @@ const Transform = memo(function Transform({ id, x, y, lane, isSelected, select }
   const [team, name] = id.split("/");
   const { activity, lag } = transform;
   const words = inWords(transform);
+  const rates = `${rate(activity?.in_per_minute)} in, ${rate(activity?.out_per_minute)} out`;
   return (
     <button
       type="button"
       class={`node transform ${of} lane-${lane}`}
       style={{ left: `${x}px`, top: `${y}px` }}
       aria-pressed={isSelected}
-      title={`${id}\n${words}`}
+      title={`${id}\n${words}\n${rates}`}
       onClick={() => select(`transform ${id}`)}
     >
-      <span class="node-words">{`transform ${id}: ${words}, ${rate(activity?.in_per_minute)} in, ${rate(activity?.out_per_minute)} out`}</span>
+      <span class="node-words">{`transform ${id}: ${words}, ${rates}`}</span>
       <span class="node-team" aria-hidden="true">
         <span>{short(team, NAME_CHARS_MAX)}</span> <Mark of={of} />
       </span>

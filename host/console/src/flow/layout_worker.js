@@ -2,7 +2,7 @@
 
 import dagre from "@dagrejs/dagre";
 
-onmessage = ({ data: { turn, nodes, edges } }) => {
+onmessage = ({ data: { nodes, edges } }) => {
   const graph = new dagre.graphlib.Graph({ multigraph: true });
   // The best ranks of a large graph take too long.
   const ranker = nodes.length > 300 ? "longest-path" : "network-simplex";
@@ -17,7 +17,7 @@ onmessage = ({ data: { turn, nodes, edges } }) => {
   });
   const paths = edges.map(({ key, from, to }) => [key, path(graph.node(from), graph.edge(from, to, key).points, graph.node(to))]);
   const { width, height } = graph.graph();
-  postMessage({ turn, places, paths, width: Math.ceil(width) || 0, height: Math.ceil(height) || 0 });
+  postMessage({ places, paths, width: Math.ceil(width) || 0, height: Math.ceil(height) || 0 });
 };
 
 /** The points of an edge, from the middle of a node's right side to the middle of the other's left side. */

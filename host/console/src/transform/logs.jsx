@@ -1,9 +1,9 @@
 // The log lines of the guests, and the transform's events.
 
-import { useState } from "preact/hooks";
 import { path } from "../api.js";
 import { cut, moment, named, visible } from "../format.js";
-import { useFollowed } from "../hooks.js";
+import { useFollowed, useRoute } from "../hooks.js";
+import { setQuery } from "../router.js";
 import { CONNECTION, Check, Command, Filter, ProblemBox, Spoken, WithCodes } from "../ui.jsx";
 
 const KEPT_MAX = 2000;
@@ -11,13 +11,13 @@ const SHOWN_MAX = 500;
 const LEVELS = ["debug", "info", "warn", "error"];
 
 export function Logs({ id }) {
-  const [level, setLevel] = useState("debug");
-  const [filter, setFilter] = useState({ text: "", revision: "", isEvents: false });
+  const { query } = useRoute();
+  const level = LEVELS.find((name) => name === query.get("level")) ?? LEVELS[0];
+  const filter = { text: query.get("q") ?? "", revision: query.get("revision") ?? "", isEvents: query.get("events") === "1" };
   // A stream that was opened again begins with lines that are here.
   const isWanted = (line, last) => !last || line.offset > last.offset;
   const { lines, connection } = useFollowed(path(id, `/logs?follow&since=1h&limit=500&level=${level}`), { keptMax: KEPT_MAX, isWanted });
   const { state, problem } = connection;
-  const set = (field) => (value) => setFilter((last) => ({ ...last, [field]: value }));
   const wanted = filter.text.toLowerCase();
   const found = lines.filter(
     (line) =>
@@ -28,17 +28,17 @@ export function Logs({ id }) {
   return (
     <section>
       <div class="row tools" role="search" aria-label="Filter the log">
-        <Filter label="Text" value={filter.text} onInput={set("text")} placeholder="in the message ( / )" />
-        <Filter label="Revision" value={filter.revision} onInput={set("revision")} inputMode="numeric" />
+        <Filter label="Text" value={filter.text} onInput={(q) => setQuery({ q })} placeholder="in the message ( / )" />
+        <Filter label="Revision" value={filter.revision} onInput={(revision) => setQuery({ revision })} inputMode="numeric" />
         <label class="filter">
           <span>Level</span>
-          <select value={level} onChange={(event) => setLevel(event.currentTarget.value)}>
+          <select value={level} onChange={(event) => setQuery({ level: event.currentTarget.value })}>
             {LEVELS.map((name) => (
               <option value={name}>{name}</option>
             ))}
           </select>
         </label>
-        <Check label="Events only" value={filter.isEvents} onChange={set("isEvents")} />
+        <Check label="Events only" value={filter.isEvents} onChange={(on) => setQuery({ events: on ? "1" : "" })} />
       </div>
       <ProblemBox problem={problem} />
       <p class="quiet">

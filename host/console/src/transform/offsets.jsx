@@ -1,11 +1,12 @@
 // The position of the transform: look at it, try a move, make it.
 
-import { useState } from "preact/hooks";
-import { change, get, path, send } from "../api.js";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { get, path, send } from "../api.js";
 import { count, named, quoted, visible } from "../format.js";
 import { useLoad } from "../hooks.js";
 import { reason } from "../session.js";
 import { Action, Command, Confirm, Loaded, ProblemBox } from "../ui.jsx";
+import { Verb } from "./verb.jsx";
 
 const KINDS = [
   ["earliest", "the first record"],
@@ -63,19 +64,33 @@ function Move({ id, transform, done }) {
   const [problem, setProblem] = useState(null);
   // The plan that the question is about.
   const [asked, ask] = useState(null);
+  const [isPausing, setPausing] = useState(false);
+  const turn = useRef(0);
   const to = kind === "earliest" || kind === "latest" ? kind : { [kind]: text.trim() };
   const word = kind === "ago" ? `${text.trim()}-ago` : typeof to === "string" ? to : text.trim();
   const why = reason(team, "operate");
   const isPaused = transform.desired === "paused";
   const notPaused = isPaused ? undefined : "pause it first";
-  const tryIt = async () => {
+  // A dry run is of the offsets of one pause: a transform that ran meanwhile has left them.
+  useEffect(() => {
+    turn.current += 1;
     setPlan(null);
-    setProblem(null);
+  }, [transform.desired]);
+  const tryIt = async () => {
+    turn.current += 1;
+    const own = turn.current;
+    const show = (come, refused) => {
+      // An answer that was overtaken is not that of the newest dry run.
+      if (own !== turn.current) return;
+      setPlan(come);
+      setProblem(refused);
+    };
+    show(null, null);
     try {
       const answer = await send("PATCH", path(id, "/offsets?dry_run=true"), { body: { to } });
-      setPlan({ of: JSON.stringify(to), ...(await answer.json()) });
+      show({ of: JSON.stringify(to), ...(await answer.json()) }, null);
     } catch (refused) {
-      setProblem(refused);
+      show(null, refused);
     }
   };
   const isCurrent = plan?.of === JSON.stringify(to);
@@ -105,7 +120,7 @@ function Move({ id, transform, done }) {
           Move
         </Action>
         {!isPaused && !why && (
-          <button type="button" onClick={() => change("POST", path(id, "/pause")).catch(setProblem)}>
+          <button type="button" onClick={() => setPausing(true)}>
             Pause it
           </button>
         )}
@@ -113,6 +128,7 @@ function Move({ id, transform, done }) {
       <ProblemBox problem={problem} />
       {isCurrent && <Plan plan={plan} />}
       <Command>{`sandbar offsets set ${named(id)} --to=${quoted(word)} --dry-run`}</Command>
+      {isPausing && <Verb verb="pause" id={id} transform={transform} close={() => setPausing(false)} />}
       {asked && (
         <Confirm
           title={`Move ${id}?`}

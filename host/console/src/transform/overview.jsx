@@ -3,8 +3,9 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, path } from "../api.js";
 import { bytes, compact, count, digits, millis, named, nanos, parseBytes, plain, rate, visible } from "../format.js";
-import { useLoad } from "../hooks.js";
-import { flow, hostNow } from "../store.js";
+import { useLoad, useRoute } from "../hooks.js";
+import { setQuery } from "../router.js";
+import { flow, hostNow, isStopped } from "../store.js";
 import { Ago, Code, Command, Filter, Loading, Mark, ProblemBox, SortHead, sorted } from "../ui.jsx";
 import { Plot } from "./plot.jsx";
 
@@ -90,16 +91,19 @@ const COLUMNS = [
   ["committed", "Committed", true],
   ["end", "End", true],
   ["lag", "Lag", true],
+  ["error", "Last error"],
 ];
 const ROWS_MAX = 200;
 const TROUBLE = { failed: "bad", degraded: "bad", paused: "off", stopped: "off", starting: "warn", unknown: "warn", running: "ok" };
 
 function Partitions({ id, status }) {
-  const [sort, setSort] = useState({ by: "partition", down: false });
-  const [text, setText] = useState("");
+  const { query } = useRoute();
+  const sort = sortOf(query.get("sort") ?? "");
+  const text = query.get("q") ?? "";
   const [isWhole, setWhole] = useState(false);
   if (!status.value) return status.problem ? <ProblemBox problem={status.problem} /> : <Loading of="the partitions" />;
-  const all = status.value.hosts.flatMap((host) => host.partitions.map((partition) => ({ ...partition, host: host.host })));
+  const { desired } = status.value;
+  const all = status.value.hosts.flatMap((host) => host.partitions.map((partition) => ({ ...partition, host: host.host, isHeld: isStopped({ ...partition, desired }) })));
   const omitted = omittedPartitions(status.value);
   const wanted = text.toLowerCase();
   const found = all.filter(({ topic, partition, host, state }) => `${topic}/${partition} ${host} ${state}`.toLowerCase().includes(wanted));
@@ -109,19 +113,18 @@ function Partitions({ id, status }) {
     <section>
       <div class="row spread">
         <h2>Partitions</h2>
-        {all.length > 8 && <Filter label="Filter" value={text} onInput={setText} placeholder="topic, host or state" />}
+        {(all.length > 8 || text) && <Filter label="Filter" value={text} onInput={(q) => setQuery({ q })} placeholder="topic, host or state" />}
       </div>
       {all.length === 0 ? (
-        <p class="quiet">No host owns a partition{status.value.desired === "paused" ? ": it is paused" : ""}.</p>
+        <p class="quiet">No host owns a partition{desired === "paused" ? ": it is paused" : ""}.</p>
       ) : (
         <div class="scroll" tabIndex={0} role="region" aria-label="Partitions">
           <table class="dense">
             <thead>
               <tr>
                 {COLUMNS.map(([name, label, numeric]) => (
-                  <SortHead name={name} label={label} numeric={numeric} sort={sort} setSort={setSort} />
+                  <SortHead name={name} label={label} numeric={numeric} sort={sort} setSort={({ by, down }) => setQuery({ sort: `${down ? "-" : ""}${by}` })} />
                 ))}
-                <th scope="col">Last error</th>
               </tr>
             </thead>
             <tbody>
@@ -131,8 +134,8 @@ function Partitions({ id, status }) {
                     {visible(partition.topic)}/{partition.partition}
                   </th>
                   <td>{visible(partition.host)}</td>
-                  <td class={`state ${TROUBLE[partition.state] ?? "warn"}`}>
-                    <Mark of={TROUBLE[partition.state] ?? "warn"} /> {doing(partition)}
+                  <td class={`state ${trouble(partition)}`}>
+                    <Mark of={trouble(partition)} /> {doing(partition)}
                   </td>
                   <td class="number">{partition.revision}</td>
                   <td class="number">{count(partition.committed_offset)}</td>
@@ -169,8 +172,19 @@ export function omittedPartitions(status) {
   return status.hosts.reduce((sum, host) => sum + (host.omitted?.partitions ?? 0), 0);
 }
 
+/** The order that the address names: a column, with `-` before it from the highest value down. */
+function sortOf(word) {
+  const by = word.replace("-", "");
+  return COLUMNS.some(([name]) => name === by) ? { by, down: word.startsWith("-") } : { by: "partition", down: false };
+}
+
+function trouble({ state, isHeld }) {
+  return isHeld ? "bad" : (TROUBLE[state] ?? "warn");
+}
+
 /** The work of a partition now, in a word or two. */
-function doing({ state, restoring, lag }) {
+function doing({ state, isHeld, restoring, lag }) {
+  if (isHeld) return "waits for Resume";
   if (restoring) return `restores: ${compact(restoring.records_read)} of ${compact(restoring.records_total)}`;
   if (state === "running") return plain(lag) > 0 ? "running" : "waits for records";
   return visible(state);
@@ -190,6 +204,9 @@ function value(partition, by) {
       return partition.committed_offset;
     case "end":
       return partition.end_offset;
+    case "error":
+      // By the time since then: the newest error first, and partitions without one last.
+      return partition.error ? -plain(partition.error.at) : 0;
     default:
       return partition[by];
   }

@@ -83,7 +83,7 @@ function options(width, series, show, shown) {
     legend: { show: false },
     cursor: { sync: { key: "transform" }, points: { size: 5 }, y: false },
     padding: [8, 28, 0, 0],
-    scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(max ?? 0, 1) * 1.08] } },
+    scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(max ?? 0, shown.current.limit ?? 0, 1) * 1.08] } },
     axes: [
       { ...axis, values: (_, splits, __, ___, step) => splits.map((at) => clock(at * 1000).slice(0, step < 60 ? 8 : 5)), space: 72, size: 22 },
       { ...axis, values: (_, splits) => splits.map((value) => show(value)), space: 28, size: 62 },
@@ -109,7 +109,7 @@ function drawMarks(plot, { marks = [], limit }) {
   if (limit) {
     const y = plot.valToPos(limit, "y", true);
     ctx.strokeStyle = colour("--bad");
-    if (y >= bbox.top) line(ctx, bbox.left, y, bbox.left + bbox.width, y);
+    line(ctx, bbox.left, y, bbox.left + bbox.width, y);
   }
   ctx.restore();
 }

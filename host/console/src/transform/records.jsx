@@ -1,9 +1,11 @@
 // Live samples of the records, each with its outputs or its failure.
 
+import { memo } from "preact/compat";
 import { useState } from "preact/hooks";
 import { exact, path } from "../api.js";
 import { content, digits, named, visible } from "../format.js";
-import { useFollowed } from "../hooks.js";
+import { useFollowed, useRoute } from "../hooks.js";
+import { setQuery } from "../router.js";
 import { reason } from "../session.js";
 import { Ago, CONNECTION, Check, Code, Command, Filter, ProblemBox, Spoken } from "../ui.jsx";
 import { InputAndOutputs, textOf } from "./record.jsx";
@@ -13,20 +15,20 @@ const KEPT_MAX = 400;
 const SHOWN_MAX = 40;
 
 export function Records({ id }) {
+  const { query } = useRoute();
+  const filter = { text: query.get("q") ?? "", key: query.get("key") ?? "", revision: query.get("revision") ?? "", isFailed: query.get("failed") === "1" };
   const [isHeld, setHeld] = useState(false);
-  const [filter, setFilter] = useState({ text: "", key: "", revision: "", isFailed: false });
   const { lines: samples, connection } = useFollowed(path(id, "/tail?follow"), { keptMax: KEPT_MAX, isWanted: () => !isHeld, parse: exact });
   const { state, problem } = connection;
   const said = (state === "refused" && reason(id.split("/")[0], "data")) || CONNECTION[state];
-  const set = (field) => (value) => setFilter((last) => ({ ...last, [field]: value }));
   const found = samples.filter((sample) => isWanted(sample, filter));
   return (
     <section>
       <div class="row tools" role="search" aria-label="Filter the records">
-        <Filter label="Text" value={filter.text} onInput={set("text")} placeholder="in key or value ( / )" />
-        <Filter label="Key" value={filter.key} onInput={set("key")} placeholder="whole key" />
-        <Filter label="Revision" value={filter.revision} onInput={set("revision")} inputMode="numeric" />
-        <Check label="Failed only" value={filter.isFailed} onChange={set("isFailed")} />
+        <Filter label="Text" value={filter.text} onInput={(q) => setQuery({ q })} placeholder="in key or value ( / )" />
+        <Filter label="Key" value={filter.key} onInput={(key) => setQuery({ key })} placeholder="whole key" />
+        <Filter label="Revision" value={filter.revision} onInput={(revision) => setQuery({ revision })} inputMode="numeric" />
+        <Check label="Failed only" value={filter.isFailed} onChange={(on) => setQuery({ failed: on ? "1" : "" })} />
         <button type="button" aria-pressed={isHeld} onClick={() => setHeld(!isHeld)}>
           {isHeld ? "Go on" : "Hold"}
         </button>
@@ -62,7 +64,7 @@ function isWanted(sample, { text, key, revision, isFailed }) {
   return !wanted || [sample.input, ...sample.outputs].some((record) => textOf(record).includes(wanted));
 }
 
-function SampleView({ sample }) {
+const SampleView = memo(function SampleView({ sample }) {
   const { topic, partition, offset, revision, host, at, redacted } = sample;
   const Failure = () => (
     <p class="state bad">
@@ -78,4 +80,4 @@ function SampleView({ sample }) {
       <InputAndOutputs place={`${topic}/${partition} @ ${digits(offset)}`} input={sample.input} outputs={sample.outputs} more={sample.outputs_more} failed={sample.failed} Failure={Failure} />
     </article>
   );
-}
+});

@@ -3,23 +3,25 @@
 import { useState } from "preact/hooks";
 import { get, path } from "../api.js";
 import { bytes, named, visible } from "../format.js";
-import { useLoad } from "../hooks.js";
+import { useLoad, useRoute } from "../hooks.js";
+import { setQuery } from "../router.js";
 import { reason } from "../session.js";
 import { Action, Ago, Command, Loaded } from "../ui.jsx";
-import { diff } from "./diff.js";
+import { DiffText, text } from "./diff_text.jsx";
 import { RollBack } from "./roll_back.jsx";
 
 export function Revisions({ id, transform }) {
   const [team] = id.split("/");
-  const [picked, pick] = useState(null);
+  const { query } = useRoute();
   const [target, setTarget] = useState(null);
   const list = useLoad((signal) => get(path(id, "/revisions"), signal), id, [transform.revision, transform.running_revisions.join()]);
   return (
     <section>
       <Loaded of="the revisions" from={list}>
         {({ revisions }) => {
-          const after = picked ?? revisions[0]?.revision;
-          const index = revisions.findIndex(({ revision }) => revision === after);
+          const picked = query.get("revision");
+          const index = picked === null ? 0 : revisions.findIndex(({ revision }) => String(revision) === picked);
+          const after = revisions[index]?.revision;
           const before = revisions[index + 1]?.revision;
           return (
             <>
@@ -47,7 +49,7 @@ export function Revisions({ id, transform }) {
                           <code title={module}>{visible(module.replace("sha256:", "").slice(0, 12))}</code>
                         </td>
                         <td>
-                          <button type="button" class="small" aria-pressed={revision === after} onClick={() => pick(revision)}>
+                          <button type="button" class="small" aria-pressed={revision === after} onClick={() => setQuery({ revision })}>
                             Changes
                           </button>
                         </td>
@@ -63,6 +65,7 @@ export function Revisions({ id, transform }) {
                   </tbody>
                 </table>
               </div>
+              {index < 0 && <p class="state warn">Revision {visible(picked)} is not among those that are kept.</p>}
               {after !== undefined && <Changes id={id} before={before} after={after} />}
             </>
           );
@@ -128,30 +131,5 @@ function ModuleLine({ module, other }) {
       {imports.length > 0 && `, imports ${imports.map(visible).join(", ")}`}
       {more.length > 0 && <strong> (only here: {more.map(visible).join(", ")})</strong>}
     </span>
-  );
-}
-
-/** A spec as text: one field a line. The module has a line of its own above. */
-export function text(spec) {
-  const { module, ...rest } = spec;
-  return JSON.stringify(rest, null, 2);
-}
-
-export function DiffText({ before, after, isFirst }) {
-  if (isFirst) return <pre tabIndex={0} aria-label="The spec">{visible(after)}</pre>;
-  if (before === after) return <p class="quiet">The spec is the same.</p>;
-  const lines = diff(before, after);
-  if (!lines) return <p class="quiet">The specs differ in too many lines for this page: the command below shows them.</p>;
-  const marks = { same: "  ", gone: "- ", new: "+ " };
-  return (
-    <pre class="diff" tabIndex={0} aria-label="Changes of the spec">
-      {lines.map(({ kind, text: line }) => (
-        <span class={`line ${kind}`}>
-          {marks[kind]}
-          {visible(line)}
-          {"\n"}
-        </span>
-      ))}
-    </pre>
   );
 }

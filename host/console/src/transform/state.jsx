@@ -1,6 +1,6 @@
 // The committed state of a key.
 
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { get, path } from "../api.js";
 import { content, count, cut, named, plain, quoted, visible } from "../format.js";
 import { useLoad } from "../hooks.js";
@@ -47,20 +47,26 @@ function LookUp({ id, stores }) {
   const [store, setStore] = useState(stores[0]);
   const [key, setKey] = useState("");
   const [recordKey, setRecordKey] = useState("");
-  const [found, setFound] = useState(null);
-  const [problem, setProblem] = useState(null);
+  // The newest look-up, with its answer once there is one.
+  const [asked, setAsked] = useState(null);
+  const turn = useRef(0);
   if (stores.length === 0) return <p class="quiet">None of its stores may be asked: the spec would say `queryable: true`.</p>;
   const why = reason(team, "data");
   const lookUp = async (event) => {
-    event?.preventDefault();
+    event.preventDefault();
     if (why) return;
-    setFound(null);
-    setProblem(null);
+    turn.current += 1;
+    const own = turn.current;
+    const show = (answer) => {
+      // An answer that was overtaken is not that of the newest key.
+      if (own === turn.current) setAsked({ store, key, ...answer });
+    };
+    show({});
     const query = recordKey ? `?record_key=${encodeURIComponent(recordKey)}` : "";
     try {
-      setFound(await get(path(id, `/state/${encodeURIComponent(store)}/${encodeURIComponent(key)}${query}`)));
-    } catch (refused) {
-      setProblem(refused);
+      show({ found: await get(path(id, `/state/${encodeURIComponent(store)}/${encodeURIComponent(key)}${query}`)) });
+    } catch (problem) {
+      show({ problem });
     }
   };
   const option = recordKey ? ` --record-key=${quoted(recordKey)}` : "";
@@ -86,22 +92,30 @@ function LookUp({ id, stores }) {
           <span>Key of its records, if another</span>
           <input value={recordKey} onInput={(event) => setRecordKey(event.currentTarget.value)} />
         </label>
-        <Action why={why} onClick={lookUp} kind="main">
+        <Action type="submit" why={why} kind="main">
           Look up
         </Action>
       </form>
+      {asked && <Entry of={asked} />}
+      <Command>{command}</Command>
+    </>
+  );
+}
+
+/** The answer for one key, which it names: the form may have another one by now. */
+function Entry({ of: { store, key, found, problem } }) {
+  return (
+    <>
+      <p class="quiet" role="status">
+        <code>{visible(key)}</code> in {visible(store)}: {found && `partition ${found.partition}, on ${visible(found.host)}, as of the last commit`}
+        {!found && !problem && "looking it up ..."}
+      </p>
       <ProblemBox problem={problem} />
       {found && (
-        <div role="status">
-          <p class="quiet">
-            Partition {found.partition}, on {visible(found.host)}, as of the last commit
-          </p>
-          <pre tabIndex={0} aria-label="The entry">
-            {cut(content(found, "value"))}
-          </pre>
-        </div>
+        <pre tabIndex={0} aria-label="The entry">
+          {cut(content(found, "value"))}
+        </pre>
       )}
-      <Command>{command}</Command>
     </>
   );
 }

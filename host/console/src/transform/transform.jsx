@@ -1,22 +1,22 @@
 // A transform: its state, its verbs, and the tabs below.
 
 import { useEffect, useState } from "preact/hooks";
-import { change, get, path } from "../api.js";
-import { digits, named, visible } from "../format.js";
-import { useCaller, useFlow, useLoad, useTransform } from "../hooks.js";
+import { get, path } from "../api.js";
+import { digits, visible } from "../format.js";
+import { useCaller, useLoad, useTransform } from "../hooks.js";
 import { link, transformLink } from "../router.js";
 import { reason } from "../session.js";
-import { stateInWords } from "../store.js";
-import { Action, Ago, Code, Confirm, Loading, ProblemBox, Spoken, StateOf } from "../ui.jsx";
+import { flow, onFlow, stateInWords, stoppedPartitions } from "../store.js";
+import { Action, Ago, Code, Loading, ProblemBox, Spoken, StateOf } from "../ui.jsx";
 import { DeadLetters } from "./dead_letters.jsx";
 import { Logs } from "./logs.jsx";
 import { Offsets } from "./offsets.jsx";
 import { Overview, omittedPartitions } from "./overview.jsx";
 import { Records } from "./records.jsx";
 import { Revisions } from "./revisions.jsx";
-import { RollBack } from "./roll_back.jsx";
 import { Spec } from "./spec.jsx";
 import { StateLookUp } from "./state.jsx";
+import { Verb } from "./verb.jsx";
 
 const TABS = [
   ["", "Overview", Overview],
@@ -30,7 +30,7 @@ const TABS = [
 ];
 
 export function TransformView({ id, tab }) {
-  const { state } = useFlow();
+  const state = useConnection();
   const transform = useTransform(id);
   useCaller();
   // The status is loaded when the stream says that the transform has changed.
@@ -61,6 +61,17 @@ export function TransformView({ id, tab }) {
   );
 }
 
+/** The state of the stream alone: all else of the flow changes each second. */
+function useConnection() {
+  const [state, set] = useState(flow.state);
+  useEffect(() => {
+    const changed = () => set(flow.state);
+    changed();
+    return onFlow(changed);
+  }, []);
+  return state;
+}
+
 function Head({ id, transform, status, isGone }) {
   const [asked, ask] = useState(null);
   const [team] = id.split("/");
@@ -82,6 +93,11 @@ function Head({ id, transform, status, isGone }) {
           <Action why={reason(team, "operate")} onClick={() => ask(isPaused ? "resume" : "pause")}>
             {isPaused ? "Resume" : "Pause"}
           </Action>
+          {stoppedPartitions(transform) > 0 && (
+            <Action why={reason(team, "operate")} onClick={() => ask("resume")}>
+              Resume
+            </Action>
+          )}
           <Action why={reason(team, "operate") ?? (isPaused ? "it is paused" : undefined)} onClick={() => ask("restart")}>
             Restart
           </Action>
@@ -95,21 +111,44 @@ function Head({ id, transform, status, isGone }) {
         <StateOf transform={transform} />, changed <Ago at={transform.changed_at} />
       </p>
       <Spoken>{stateInWords(transform)}</Spoken>
-      {error && (
-        <p class="state bad">
-          <Code of={error.code} /> {visible(error.message)}
-          {error.offset !== undefined && ` (at offset ${digits(error.offset)})`} <Ago at={error.at} />
-        </p>
-      )}
+      {error && <LastError id={id} transform={transform} error={error} />}
       <Rollout transform={transform} status={status.value} />
       {asked && <Verb verb={asked} id={id} transform={transform} close={() => ask(null)} />}
     </header>
   );
 }
 
-export function newestError(status) {
+/** The newest error, with the record on which it happened. */
+function LastError({ id, transform, error }) {
+  const { code, message, offset, at } = error;
+  // The codes of a record that failed: other errors with an offset are about one that cannot be read.
+  const isLetter = transform.dead_letters && offset !== undefined && /^E10\d$/.test(code);
+  return (
+    <p class="state bad">
+      <Code of={code} /> {visible(message)}
+      {placeOf(error)} <Ago at={at} />
+      {isLetter && (
+        <>
+          , <a href={transformLink(id, "dead-letters")}>show its dead letter</a>
+        </>
+      )}
+    </p>
+  );
+}
+
+/** The place of an error, as far as it is known. */
+function placeOf({ topic, partition, offset }) {
+  const at = offset === undefined ? "" : digits(offset);
+  if (topic === undefined) return at && ` (at offset ${at})`;
+  return ` (${visible(topic)}/${partition}${at && ` @ ${at}`})`;
+}
+
+/** A host's error is often one of its partitions: that one comes first, since it has a place. */
+function newestError(status) {
   if (!status) return null;
-  const errors = [status.rollout?.error, ...status.hosts.flatMap((host) => [host.error, host.rollout?.error])].filter(Boolean);
+  const ofPartition = ({ topic, partition, error }) => error && { ...error, topic, partition };
+  const ofHost = (host) => [...host.partitions.map(ofPartition), host.error, host.rollout?.error];
+  const errors = [...status.hosts.flatMap(ofHost), status.rollout?.error].filter(Boolean);
   return errors.sort((a, b) => b.at - a.at)[0] ?? null;
 }
 
@@ -129,25 +168,5 @@ function Rollout({ transform, status }) {
       </p>
       <progress max={Math.max(all, 1)} value={done} aria-label={`partitions on revision ${revision}`} />
     </div>
-  );
-}
-
-const VERBS = {
-  pause: ["Pause", "Every host finishes its open transaction and stops reading. Offsets and state stay. Records wait in the inputs."],
-  resume: ["Resume", "Its hosts go on at the committed offsets, also with partitions that stopped before a bad record."],
-  restart: ["Restart", "The workers on every host stop and start again, from the committed offsets."],
-};
-
-function Verb({ verb, id, transform, close }) {
-  if (verb === "rollback") return <RollBack id={id} live={transform.revision} close={close} />;
-  const [label, words] = VERBS[verb];
-  const partitions = Object.values(transform.partitions).reduce((sum, number) => sum + number, 0);
-  return (
-    <Confirm title={`${label} ${id}?`} verb={label} command={`sandbar ${verb} ${named(id)}`} close={close} run={() => change("POST", path(id, `/${verb}`))}>
-      <p>{words}</p>
-      <p class="quiet">
-        {partitions} partitions on {transform.hosts} hosts
-      </p>
-    </Confirm>
   );
 }
