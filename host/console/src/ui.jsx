@@ -116,7 +116,7 @@ export function Command({ children }) {
   return (
     <p class="command">
       <code ref={words}>{text}</code>
-      <button type="button" class="small" onClick={copy} aria-label={`copy the command ${text}`}>
+      <button type="button" class="small" onClick={copy} aria-label={said ? undefined : `copy the command ${text}`}>
         {said || "copy"}
       </button>
       <Spoken>{said}</Spoken>
@@ -205,7 +205,7 @@ export function Spark({ points, label }) {
 export function Spoken({ children }) {
   return (
     <span class="unseen" role="status">
-      {children}
+      {children || null}
     </span>
   );
 }
