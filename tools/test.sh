@@ -22,8 +22,8 @@ fi
 
 quiet_max=${SANDBAR_TEST_QUIET_SECONDS:-600}
 again_max=${SANDBAR_TEST_AGAIN_MAX:-1}
-# The tests end to end wait for brokers and hosts most of the time.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) + 1))}
+# The tests end to end wait for brokers and hosts most of the time: with one more than processors, these idle by two thirds.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc) + 1))}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 

@@ -44,7 +44,7 @@ use super::shared::{ApiState, AppState, blocking};
         (status = 400, description = "A record is refused (E027)"),
         (status = 403, description = "A topic is another team's (E064), or the module lacks a signature of the team (E087, E088)"),
         (status = 404, description = "No such transform, and no spec was sent (E023)"),
-        (status = 422, description = "The spec or module is refused, or the dry run went over its limits (E042)")))]
+        (status = 422, description = "The spec or module is refused, an instance may have more memory than the team (E059), or the dry run went over its limits (E042)")))]
 pub async fn dry_run(
     State(shared): AppState,
     Id(id): Id,

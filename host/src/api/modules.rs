@@ -56,7 +56,7 @@ const SIGNATURE: &str = "sandbar-signature";
         (status = 413, description = "Too large (E015)"),
         (status = 415, description = "Another content type (E006)"),
         (status = 422, description = "Not a transform (E010 to E018)"),
-        (status = 429, description = "The team has uploaded too much within a day (E060)")))]
+        (status = 429, description = "The team has uploaded or created too much within a day (E060)")))]
 pub async fn upload(
     State(shared): AppState,
     Params(params): Params<UploadParams>,

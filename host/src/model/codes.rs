@@ -149,8 +149,8 @@ codes! {
         "upgrade the named hosts, or leave the field out";
     OverCeiling = "E059", 422, "The team would grow above a ceiling",
         "delete or shrink a transform of the team, or have the named key raised in the file of teams: sandbar teams TEAM";
-    UploadCeiling = "E060", 429, "The team has uploaded too much within a day",
-        "wait until older uploads count no more, use another host, or have the named key raised in the file of teams";
+    UploadCeiling = "E060", 429, "The team has uploaded or created too much within a day",
+        "wait until older ones count no more, use another host, or have the named key raised in the file of teams";
     TeamsFile = "E061", 500, "The file of teams is not valid", "correct the named place; docs/teams.md lists every key";
     LogFull = "E063", 422, "The log has no room for another topic or its partitions",
         "use fewer partitions, or a topic that is there; the message names the limit";

@@ -212,7 +212,7 @@ mod tests {
         let first = idle.readings[0].1.clone();
         idle.readings = (0..6).map(|second| (start + Duration::from_secs(3600 + second), first.clone())).collect();
         meters(&mut idle, 3600, start + Duration::from_secs(3606));
-        let (first, last) = (&idle.readings[0].1, &idle.readings[6].1);
+        let [first, last] = [0, 6].map(|at| idle.readings[at].1.clone());
         let span = last.0.saturating_duration_since(first.0);
         assert_eq!(millicores(last.1.cpu - first.1.cpu, span), 2, "7.2 s in an hour");
         meter.windows.insert(id, window);
