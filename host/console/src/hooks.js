@@ -4,7 +4,7 @@ import { useEffect, useReducer, useRef, useState } from "preact/hooks";
 import { follow, isUnknown, shown } from "./api.js";
 import { flow, hostNow, onFlow, onTransform } from "./store.js";
 import { onCaller } from "./session.js";
-import { route } from "./router.js";
+import { route, setQuery } from "./router.js";
 
 function useTurn(subscribe, keys) {
   const [, turn] = useReducer((turns) => turns + 1, 0);
@@ -35,6 +35,17 @@ export function useRoute() {
     return () => removeEventListener("hashchange", changed);
   }, []);
   return current;
+}
+
+/**
+ * The order of a table that the address names: a column, with `-` before it from the highest value down. `first` is the order
+ * without such a name. Returns it with the setter.
+ */
+export function useSort(columns, first) {
+  const word = useRoute().query.get("sort") ?? "";
+  const by = word.replace("-", "");
+  const sort = columns.some(([name]) => name === by) ? { by, down: word.startsWith("-") } : first;
+  return [sort, ({ by, down }) => setQuery({ sort: `${down ? "-" : ""}${by}` })];
 }
 
 /** The host's time, which moves on every few seconds. It stands still on a hidden page, so what is loaded by it is not loaded there. */

@@ -4,7 +4,7 @@ import { Fragment } from "preact";
 import { memo } from "preact/compat";
 import { get } from "./api.js";
 import { bytes, count, cpu, millis, plain, plural, rate, visible } from "./format.js";
-import { useFlow, useLoad, useNow, useRoute } from "./hooks.js";
+import { useFlow, useLoad, useNow, useRoute, useSort } from "./hooks.js";
 import { route, setQuery, transformLink } from "./router.js";
 import { currentCaller } from "./session.js";
 import { health } from "./store.js";
@@ -194,13 +194,12 @@ const COLUMNS = [
 
 function Teams({ limits }) {
   const flow = useFlow();
-  const { query } = useRoute();
+  const [sort, setSort] = useSort(COLUMNS, { by: "cpu", down: true });
   if (flow.transforms.size === 0) {
     if (flow.state === "refused") return <ProblemBox problem={flow.problem} />;
     if (flow.state !== "live") return <Loading of="the flow" />;
     return <p class="quiet">No team that you may see has transforms.</p>;
   }
-  const sort = sortOf(query.get("sort") ?? "");
   const teams = byTeam(flow, limits);
   // What is equal stays in the order of the names, also where the highest value comes first.
   const rows = sorted(sort.down ? teams.reverse() : teams, sort, value);
@@ -210,7 +209,7 @@ function Teams({ limits }) {
         <thead>
           <tr>
             {COLUMNS.map(([name, label, numeric]) => (
-              <SortHead name={name} label={label} numeric={numeric} sort={sort} setSort={({ by, down }) => setQuery({ sort: `${down ? "-" : ""}${by}` })} />
+              <SortHead name={name} label={label} numeric={numeric} sort={sort} setSort={setSort} />
             ))}
           </tr>
         </thead>
@@ -229,12 +228,6 @@ function Teams({ limits }) {
       </table>
     </div>
   );
-}
-
-/** The order that the address names: a column, with `-` before it from the highest value down. */
-function sortOf(word) {
-  const by = word.replace("-", "");
-  return COLUMNS.some(([name]) => name === by) ? { by, down: word.startsWith("-") } : { by: "cpu", down: true };
 }
 
 function value(row, by) {

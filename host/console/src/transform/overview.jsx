@@ -3,7 +3,7 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { get, path } from "../api.js";
 import { bytes, compact, count, digits, millis, named, nanos, parseBytes, plain, rate, visible } from "../format.js";
-import { useLoad, useRoute } from "../hooks.js";
+import { useLoad, useRoute, useSort } from "../hooks.js";
 import { setQuery } from "../router.js";
 import { flow, hostNow, isStopped } from "../store.js";
 import { Ago, Code, Command, Filter, Loading, Mark, ProblemBox, SortHead, sorted } from "../ui.jsx";
@@ -98,7 +98,7 @@ const TROUBLE = { failed: "bad", degraded: "bad", paused: "off", stopped: "off",
 
 function Partitions({ id, status }) {
   const { query } = useRoute();
-  const sort = sortOf(query.get("sort") ?? "");
+  const [sort, setSort] = useSort(COLUMNS, { by: "partition", down: false });
   const text = query.get("q") ?? "";
   const [isWhole, setWhole] = useState(false);
   if (!status.value) return status.problem ? <ProblemBox problem={status.problem} /> : <Loading of="the partitions" />;
@@ -123,7 +123,7 @@ function Partitions({ id, status }) {
             <thead>
               <tr>
                 {COLUMNS.map(([name, label, numeric]) => (
-                  <SortHead name={name} label={label} numeric={numeric} sort={sort} setSort={({ by, down }) => setQuery({ sort: `${down ? "-" : ""}${by}` })} />
+                  <SortHead name={name} label={label} numeric={numeric} sort={sort} setSort={setSort} />
                 ))}
               </tr>
             </thead>
@@ -170,12 +170,6 @@ function Partitions({ id, status }) {
 /** The number of partitions that the hosts sum up, since their statuses have a limit. */
 export function omittedPartitions(status) {
   return status.hosts.reduce((sum, host) => sum + (host.omitted?.partitions ?? 0), 0);
-}
-
-/** The order that the address names: a column, with `-` before it from the highest value down. */
-function sortOf(word) {
-  const by = word.replace("-", "");
-  return COLUMNS.some(([name]) => name === by) ? { by, down: word.startsWith("-") } : { by: "partition", down: false };
 }
 
 function trouble({ state, isHeld }) {

@@ -117,9 +117,8 @@ fn placed(problems: Vec<Problem>, number: usize, is_one: bool) -> Vec<Problem> {
 /// The error of a file that is not YAML, or of every place in it that is no spec: the typed reader ends at the first.
 fn unfit(path: &Path, text: &[u8], error: yaml::Error) -> Error {
     let yaml::Error::Unfit { .. } = error else { return Error::file(path, error).with(Code::Spec) };
-    let (Ok(specs), Ok(values)) = (yaml::each::<RawSpec>(text), yaml::each::<serde_json::Value>(text)) else {
-        return Error::file(path, error).with(Code::Spec);
-    };
+    let Ok(specs) = yaml::each::<RawSpec>(text) else { return Error::file(path, error).with(Code::Spec) };
+    let values = yaml::each::<serde_json::Value>(text).unwrap_or_default();
     let is_one = specs.len() == 1;
     let count = specs.iter().filter(|spec| spec.is_err()).count();
     let unfit =
