@@ -9,9 +9,10 @@ use sandbar::model::units::Timestamp;
 use sandbar::ports::{Call, Guest, GuestError, GuestFactory, OpenError, Positions, Restore, StateOpener, TrapKind};
 use sandbar::state::local::Entry;
 use sandbar::state::{KeyedState, StateError, StoreSettings};
+use sandbar::worker::{Swap, TaskManager};
 use serde_json::{Value, json};
 
-use super::fake::{FakeLog, advance, clock, manager, now_ms, opened};
+use super::fake::{FakeLog, Guests, advance, clock, manager, now_ms, opened, revision};
 
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// More than the time to the first tick.
@@ -54,6 +55,8 @@ impl StateOpener for Expired {
 struct Scanner {
     /// Refuses calls with several records.
     takes_one: bool,
+    /// Traps behind a scan that was whole.
+    traps: bool,
     /// The number of calls that scanned.
     scans: Arc<AtomicUsize>,
 }
@@ -71,6 +74,7 @@ impl Scanner {
             questions < QUESTIONS_MAX
         };
         match state.scan(0, (b"", None), 9, call.now, &mut goes_on) {
+            Ok(_) if self.traps => Err(GuestError::Trapped { kind: TrapKind::Trap, message: "as asked".into() }),
             Ok(found) => {
                 assert_eq!(found, [(CALLS.to_vec(), vec![calls])]);
                 Ok(Output::default())
@@ -109,7 +113,7 @@ impl Guest for Scanner {
 #[track_caller]
 fn check(records: i64, spec: &Value, takes_one: bool, calls: u8) {
     let scans = Arc::new(AtomicUsize::new(0));
-    let guests = Scanner { takes_one, scans: scans.clone() };
+    let guests = Scanner { takes_one, traps: false, scans: scans.clone() };
     let opener: Arc<dyn StateOpener> = Arc::new(Expired);
     let (mut manager, log) = manager(FakeLog::new(&[records], 10), guests, spec, Some(opener));
     let end = now_ms() + PATIENCE_MS;
@@ -133,4 +137,33 @@ fn a_call_that_meets_too_many_expired_entries_is_made_again_after_their_commit()
     check(3, &json!({}), false, 1);
     check(3, &json!({}), true, 3);
     check(0, &json!({"tick": "1h"}), false, 1);
+}
+
+/// Deletions of expired entries are no work of the revision: it is on trial until a call of it has ended.
+#[test]
+fn a_revision_that_has_only_met_expired_entries_is_still_on_trial() {
+    let spec = json!({});
+    let opener: Arc<dyn StateOpener> = Arc::new(Expired);
+    let (mut manager, log) = manager(FakeLog::new(&[1], 10), Guests::new(&[], 0), &spec, Some(opener));
+    let run_until = |manager: &mut TaskManager, committed: i64| {
+        let end = now_ms() + PATIENCE_MS;
+        while log.borrow().committed.get(&0) != Some(&committed) {
+            assert!(now_ms() < end, "{:?}, {:?}", log.borrow().calls, manager.status().error);
+            let before = now_ms();
+            manager.run_once(clock, IDLE_WAIT).expect("the session goes on");
+            if now_ms() == before {
+                advance(1);
+            }
+        }
+    };
+    run_until(&mut manager, 1);
+    let scanner = Scanner { takes_one: false, traps: true, scans: Arc::default() };
+    let scans = scanner.scans.clone();
+    manager.swap(Swap { revision: revision(2, scanner, &spec), guests: Vec::new() });
+    log.borrow_mut().ends.insert(0, 2);
+    run_until(&mut manager, 2);
+    let status = manager.status();
+    assert_eq!((status.revision, status.refused.map(|refused| refused.revision)), (1, Some(2)));
+    // Twice the deletions were committed before it.
+    assert_eq!(scans.load(Ordering::Relaxed), 3);
 }
