@@ -23,7 +23,7 @@ fi
 quiet_max=${SANDBAR_TEST_QUIET_SECONDS:-600}
 again_max=${SANDBAR_TEST_AGAIN_MAX:-1}
 # The tests end to end wait for brokers and hosts most of the time: with one more than processors, these idle by two thirds.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc) + 1))}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
