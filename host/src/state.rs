@@ -18,7 +18,9 @@ use std::any::Any;
 use std::collections::BTreeMap;
 
 pub use local::{LocalError, LocalStore};
-pub use store::{KEY_BYTES_MAX, Pair, SCAN_BYTES_MAX, SCAN_ENTRIES_MAX, Store, StoreSettings, SweepBudget};
+pub use store::{
+    KEY_BYTES_MAX, Pair, SCAN_BYTES_MAX, SCAN_ENTRIES_MAX, Store, StoreSettings, SweepBudget, TRANSACTION_BYTES_MAX,
+};
 
 use crate::model::units::Timestamp;
 use local::{Change, Entry, Mark, Memory};

@@ -7,7 +7,7 @@
 //! The shares of one party have half of the bytes at most. So one team's bodies, however slowly they come and however long
 //! they wait for a permit, leave bytes for others.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,8 +57,6 @@ struct Table {
     granted_at: Option<Instant>,
     next: u64,
     shares: HashMap<u64, Entry>,
-    /// The bytes of the parties that hold any.
-    of_parties: BTreeMap<Party, usize>,
 }
 
 /// The way in which a share takes its bytes.
@@ -172,17 +170,9 @@ impl Drop for Share {
 // === impl Table ===
 
 impl Table {
+    /// The bytes that the shares of a party hold together. The number of connections bounds that of shares.
     fn of(&self, party: &Party) -> usize {
-        self.of_parties.get(party).copied().unwrap_or(0)
-    }
-
-    fn give_back(&mut self, party: &Party, bytes: usize) {
-        let left = self.of(party).saturating_sub(bytes);
-        if left == 0 {
-            self.of_parties.remove(party);
-        } else {
-            self.of_parties.insert(party.clone(), left);
-        }
+        self.shares.values().filter(|entry| entry.party.as_ref() == Some(party)).map(|entry| entry.bytes).sum()
     }
 }
 
@@ -201,9 +191,6 @@ impl Inner {
             table.used += bytes;
             table.granted_at = Some(now);
             self.gauge.set(table.used as i64);
-            if let Some(party) = party {
-                *table.of_parties.entry(party).or_default() += bytes;
-            }
             if let Some(entry) = table.shares.get_mut(&id) {
                 entry.bytes += bytes;
                 entry.moved_at = now;
@@ -245,14 +232,9 @@ impl Inner {
         let mut table = self.table.lock();
         table.used -= bytes;
         self.gauge.set(table.used as i64);
-        let mut party = None;
         if let Some(entry) = table.shares.get_mut(&id) {
             entry.bytes -= bytes;
             entry.moved_at = Instant::now();
-            party = entry.party.clone();
-        }
-        if let Some(party) = party {
-            table.give_back(&party, bytes);
         }
         drop(table);
         self.freed.notify_waiters();

@@ -27,14 +27,14 @@ const WAITING_FACTOR: usize = 8;
 /// The permits for one kind of request.
 pub struct Permits {
     host: Queue,
-    teams: Arc<TeamQueues>,
+    parties: Arc<PartyQueues>,
 }
 
 /// The permit of one request, until it is dropped. It is kept where the work is done: a client that leaves does not end
 /// the work. Fields drop in order: the permit of a team before its place in the team's queue.
 pub struct Permit {
     _host: OwnedSemaphorePermit,
-    _team: Option<(OwnedSemaphorePermit, TeamTicket)>,
+    _party: Option<(OwnedSemaphorePermit, PartyTicket)>,
 }
 
 /// A number of permits, and the requests that wait for one.
@@ -47,15 +47,15 @@ struct Queue {
 }
 
 /// The queues of the parties that have requests now.
-struct TeamQueues {
+struct PartyQueues {
     limit: &'static str,
     count: usize,
     queues: Mutex<BTreeMap<Party, Arc<Queue>>>,
 }
 
-/// A place in the queue of a team. The last one takes the queue away.
-struct TeamTicket {
-    teams: Arc<TeamQueues>,
+/// A place in the queue of a party. The last one takes the queue away.
+struct PartyTicket {
+    parties: Arc<PartyQueues>,
     party: Party,
     queue: Option<Arc<Queue>>,
 }
@@ -69,8 +69,8 @@ impl Permits {
     /// Makes the permits of a host, and of each team: the names of the two limits with their numbers.
     pub fn new(of_host: (&'static str, usize), of_team: (&'static str, usize)) -> Self {
         let (limit, count) = of_team;
-        let teams = Arc::new(TeamQueues { limit, count, queues: Mutex::default() });
-        Self { host: Queue::new(of_host), teams }
+        let parties = Arc::new(PartyQueues { limit, count, queues: Mutex::default() });
+        Self { host: Queue::new(of_host), parties }
     }
 
     /// Takes a permit for a request that concerns a team.
@@ -81,11 +81,11 @@ impl Permits {
     /// Takes a permit for a request of a party.
     pub async fn take(&self, party: Option<Party>) -> Result<Permit, Refusal> {
         let deadline = Instant::now() + WAIT;
-        let of_team = match party.map(|party| TeamTicket::new(&self.teams, party)) {
+        let of_party = match party.map(|party| PartyTicket::new(&self.parties, party)) {
             Some(ticket) => Some((ticket.queue().take(deadline).await?, ticket)),
             None => None,
         };
-        Ok(Permit { _host: self.host.take(deadline).await?, _team: of_team })
+        Ok(Permit { _host: self.host.take(deadline).await?, _party: of_party })
     }
 }
 
@@ -127,13 +127,13 @@ impl Drop for QueueEntry<'_> {
     }
 }
 
-// === impl TeamTicket ===
+// === impl PartyTicket ===
 
-impl TeamTicket {
-    fn new(teams: &Arc<TeamQueues>, party: Party) -> Self {
-        let mut queues = teams.queues.lock();
-        let queue = queues.entry(party.clone()).or_insert_with(|| Arc::new(Queue::new((teams.limit, teams.count))));
-        Self { teams: teams.clone(), party, queue: Some(queue.clone()) }
+impl PartyTicket {
+    fn new(parties: &Arc<PartyQueues>, party: Party) -> Self {
+        let mut queues = parties.queues.lock();
+        let queue = queues.entry(party.clone()).or_insert_with(|| Arc::new(Queue::new((parties.limit, parties.count))));
+        Self { parties: parties.clone(), party, queue: Some(queue.clone()) }
     }
 
     fn queue(&self) -> &Queue {
@@ -141,9 +141,9 @@ impl TeamTicket {
     }
 }
 
-impl Drop for TeamTicket {
+impl Drop for PartyTicket {
     fn drop(&mut self) {
-        let mut queues = self.teams.queues.lock();
+        let mut queues = self.parties.queues.lock();
         self.queue = None;
         if queues.get(&self.party).is_some_and(|queue| Arc::strong_count(queue) == 1) {
             queues.remove(&self.party);
@@ -203,6 +203,6 @@ mod tests {
         let third = permits.take(None).await.err().expect("the host has three").detail().to_owned();
         assert!(third.contains("(uploads_max)"), "{third}");
         drop((first, second, other));
-        assert!(permits.teams.queues.lock().is_empty(), "nothing is kept of a team without requests");
+        assert!(permits.parties.queues.lock().is_empty(), "nothing is kept of a team without requests");
     }
 }

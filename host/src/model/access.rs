@@ -223,8 +223,8 @@ impl Principal {
         self.only_team().map_or_else(|| Party(self.id.clone()), Party::of)
     }
 
-    /// The party that may use a part of what all callers share. None for those who were not recognised: on a host that asks
-    /// nobody to sign in they are all the same.
+    /// Returns the party that may use a part of the things that all callers share. There is none for callers who were not
+    /// recognised: on a host that asks nobody to sign in they are all the same.
     pub fn sharer(&self) -> Option<Party> {
         (!matches!(self.kind, PrincipalKind::Anyone | PrincipalKind::Unknown)).then(|| self.party())
     }

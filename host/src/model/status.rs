@@ -252,7 +252,7 @@ pub struct Activity {
     /// Time of the guest for one record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_nanos_per_record: Option<u64>,
-    /// CPU time, in thousandths of a CPU. It is counted when a transaction commits. Hosts of earlier versions tell none.
+    /// CPU time, in thousandths of a CPU, counted when a transaction commits. Hosts of earlier versions tell none.
     #[serde(default)]
     pub cpu_millicores: u64,
     /// Memory of the largest instance.

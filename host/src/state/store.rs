@@ -16,7 +16,7 @@ mod sweep;
 
 use std::time::Duration;
 
-pub use sweep::SweepBudget;
+pub use sweep::{SweepBudget, TRANSACTION_BYTES_MAX};
 
 use super::StateError;
 use super::layer::{Layer, merged, scan_over};

@@ -24,10 +24,16 @@ pub struct ActivityMeter {
 /// The last readings of one transform.
 #[derive(Default)]
 struct Window {
-    /// With the time of each. An idle transform has one reading for several times, which knows when it was made.
-    readings: VecDeque<(Instant, Arc<(Instant, Reading)>)>,
+    /// With the time of each. An idle transform has one reading for several times.
+    readings: VecDeque<(Instant, Arc<TimedReading>)>,
     commits: u64,
     activity: Activity,
+}
+
+/// A reading, and the time at which it was made.
+struct TimedReading {
+    at: Instant,
+    reading: Reading,
 }
 
 // === impl ActivityMeter ===
@@ -66,7 +72,7 @@ impl Window {
         let last = self.readings.back().map(|(_, last)| last.clone());
         let reading = match last.filter(|_| commits == self.commits) {
             Some(last) => last,
-            None => Arc::new((now, metrics.read())),
+            None => Arc::new(TimedReading { at: now, reading: metrics.read() }),
         };
         self.commits = commits;
         self.readings.push_back((now, reading));
@@ -75,17 +81,17 @@ impl Window {
         }
         if let (Some((from, first)), Some((to, last))) = (self.readings.front(), self.readings.back()) {
             let span = to.saturating_duration_since(*from);
-            // All CPU time since an idle transform was read comes with its next reading.
-            let span_of_cpu = last.0.saturating_duration_since(first.0);
-            let cpu = last.1.cpu.saturating_sub(first.1.cpu);
-            let activity = between(&first.1, &last.1, span, metrics.guest.memory_bytes());
-            self.activity = Activity { cpu_millicores: millicores(cpu, span_of_cpu), ..activity };
+            self.activity = between(first, last, span, metrics.guest.memory_bytes());
         }
     }
 }
 
-/// The activity between two readings, but for CPU time.
-fn between(first: &Reading, last: &Reading, span: Duration, memory_bytes: u64) -> Activity {
+/// The activity between two readings, over a time. CPU time has a longer one, where the transform was idle: all of it since
+/// the first reading was made comes with the last one.
+fn between(first: &TimedReading, last: &TimedReading, span: Duration, memory_bytes: u64) -> Activity {
+    let span_of_cpu = last.at.saturating_duration_since(first.at);
+    let TimedReading { reading: first, .. } = first;
+    let TimedReading { reading: last, .. } = last;
     let inputs = rates(&first.inputs, &last.inputs, span);
     let outputs = rates(&first.outputs, &last.outputs, span);
     let sum = |rates: &[TopicRate]| rates.iter().map(|rate| rate.per_minute).sum();
@@ -101,7 +107,7 @@ fn between(first: &Reading, last: &Reading, span: Duration, memory_bytes: u64) -
         latency_p50_ms: percentile_ms(&latency, 0.50),
         latency_p99_ms: percentile_ms(&latency, 0.99),
         guest_nanos_per_record: (guest_records > 0.0).then(|| (guest_nanos / guest_records) as u64),
-        cpu_millicores: 0,
+        cpu_millicores: millicores(last.cpu.saturating_sub(first.cpu), span_of_cpu),
         memory_bytes,
     }
 }
@@ -154,22 +160,29 @@ fn percentile_ms(buckets: &[(f64, u64)], part: f64) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn reading(count: u64) -> Reading {
+    fn reading(at: Instant, count: u64) -> TimedReading {
         let topics = |topic: &str| BTreeMap::from([(topic.parse().expect("valid"), count)]);
         let latency = vec![(0.1, 0), (0.2, count), (f64::INFINITY, count)];
         let guest_seconds = count as f64 / 1000.0;
         let guest_records = count as f64;
         let cpu = Duration::from_millis(2 * count);
-        Reading { inputs: topics("in"), outputs: topics("out"), failed: 0, guest_seconds, guest_records, cpu, latency }
+        let [inputs, outputs] = ["in", "out"].map(topics);
+        let reading = Reading { inputs, outputs, failed: 0, guest_seconds, guest_records, cpu, latency };
+        TimedReading { at, reading }
     }
 
     #[test]
     fn activity_is_the_difference_of_two_readings() {
-        let activity = between(&reading(100), &reading(400), Duration::from_secs(5), 7);
+        let start = Instant::now();
+        let span = Duration::from_secs(5);
+        let activity = between(&reading(start, 100), &reading(start + span, 400), span, 7);
         assert_eq!((activity.in_per_minute, activity.out_per_minute, activity.failed_per_minute), (3600, 3600, 0));
         assert_eq!((activity.latency_p50_ms, activity.latency_p99_ms), (Some(150), Some(199)));
         assert_eq!((activity.guest_nanos_per_record, activity.memory_bytes), (Some(1_000_000), 7));
-        assert_eq!(millicores(Duration::from_millis(600), Duration::from_secs(5)), 120);
+        assert_eq!(activity.cpu_millicores, 120);
+        // The CPU time of a silence is not that of the seconds after it.
+        let after_silence = between(&reading(start, 0), &reading(start + Duration::from_secs(3600), 3600), span, 7);
+        assert_eq!(after_silence.cpu_millicores, 2, "7.2 s in an hour");
         assert_eq!(millicores(Duration::from_micros(2_499), Duration::from_secs(5)), 0);
         assert_eq!(millicores(Duration::ZERO, Duration::ZERO), 0);
         assert_eq!(activity.inputs, [TopicRate { topic: "in".parse().expect("valid"), per_minute: 3600 }]);
@@ -177,7 +190,8 @@ mod tests {
 
     #[test]
     fn nothing_in_between_is_no_activity() {
-        let activity = between(&reading(9), &reading(9), Duration::from_secs(5), 0);
+        let same = reading(Instant::now(), 9);
+        let activity = between(&same, &same, Duration::from_secs(5), 0);
         assert_eq!(activity, Activity::default());
     }
 
@@ -202,19 +216,6 @@ mod tests {
         transform.committed.inc();
         window.read(&meter.metrics, &id, start + Duration::from_secs(6));
         assert_eq!(window.activity.in_per_minute, 1200);
-        // The CPU time of a silence is not that of the second after it.
-        let meters = |window: &mut Window, count: u64, at: Instant| {
-            window.commits = count;
-            window.readings.push_back((at, Arc::new((at, reading(count)))));
-        };
-        let mut idle = Window::default();
-        meters(&mut idle, 0, start);
-        let first = idle.readings[0].1.clone();
-        idle.readings = (0..6).map(|second| (start + Duration::from_secs(3600 + second), first.clone())).collect();
-        meters(&mut idle, 3600, start + Duration::from_secs(3606));
-        let [first, last] = [0, 6].map(|at| idle.readings[at].1.clone());
-        let span = last.0.saturating_duration_since(first.0);
-        assert_eq!(millicores(last.1.cpu - first.1.cpu, span), 2, "7.2 s in an hour");
         meter.windows.insert(id, window);
         meter.measure(&mut [], start);
         assert!(meter.windows.is_empty(), "a transform that is gone is forgotten");

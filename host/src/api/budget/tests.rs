@@ -126,7 +126,7 @@ async fn the_bodies_of_one_team_leave_bytes_for_others() {
     assert_eq!(more.grow_to(2 * MIB).await, Ok(()));
     drop(more);
     assert_eq!(gauge.get(), 0);
-    assert!(budget.inner.table.lock().of_parties.is_empty());
+    assert!(budget.inner.table.lock().shares.is_empty());
 }
 
 /// At its limit a team's share waits for those of its own team alone.

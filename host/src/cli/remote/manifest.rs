@@ -21,7 +21,7 @@ use super::registry::{self, Provenance, Reference, RegistryArgs};
 pub const FILE: &str = "transform.yaml";
 /// Largest file of specs: the reader of YAML takes no more.
 const FILE_BYTES_MAX: u64 = yaml::BYTES_MAX as u64;
-/// Most documents with problems that one error tells: each of them is read again.
+/// Most documents with problems that one error tells.
 const UNFIT_MAX: usize = 50;
 
 /// One document of the file.

@@ -22,7 +22,7 @@ const LOOKS_AT_ONCE: usize = 256;
 /// Bytes of a store's changes above which a transaction takes no more expiries: reads of expired entries are without
 /// limit. A worker commits a transaction with more changes than this at once. So a call that meets more of them is cut,
 /// has deleted some or finds those of a transaction that ended without work, and has less to delete after the commit.
-const TRANSACTION_BYTES_MAX: usize = 16 << 20;
+pub const TRANSACTION_BYTES_MAX: usize = 16 << 20;
 /// A full store may exceed its limit by this part of it, until each of its entries was looked at.
 const SLACK_DIVISOR: i64 = 8;
 

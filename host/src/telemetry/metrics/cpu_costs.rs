@@ -110,7 +110,7 @@ impl CpuCosts {
 // === impl Spent ===
 
 impl Spent {
-    /// Takes what the meters of a transform have counted, and drops those that have no worker any more.
+    /// Takes the time that the meters of a transform have counted, and drops those that have no worker any more.
     fn count(&mut self, transform: &TransformId, meters: &mut Vec<Arc<Meter>>) {
         meters.retain(|meter| {
             let has_worker = Arc::strong_count(meter) > 1;

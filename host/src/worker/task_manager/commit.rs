@@ -7,12 +7,14 @@ use crate::model::clock::{Monotonic, Now};
 use crate::model::codes::Code;
 use crate::model::spec::Delivery;
 use crate::ports::{CommitOffset, OpenError, Positions, SessionError, TopicPartition};
+use crate::state;
 use crate::task::{RecordFailure, Settings, Task};
 
 /// Sent bytes after which a transaction is committed before its time: they wait in memory.
 const TRANSACTION_BYTES_MAX: u64 = 64 << 20;
-/// Changed bytes in stores after which a transaction is committed before its time: they wait in memory as well.
-const STATE_BYTES_MAX: usize = 16 << 20;
+/// Changed bytes in stores after which a transaction is committed before its time: they wait in memory as well. A call that
+/// a store has no more room for is made again behind that commit.
+const STATE_BYTES_MAX: usize = state::TRANSACTION_BYTES_MAX;
 /// The time for which passed control records wait for a transaction to be committed with; then they get one of their own.
 /// Without it, retention could delete the records before them, and the partition would be out of range for ever.
 const PASSED_WAIT: Duration = Duration::from_secs(10);

@@ -5,14 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sandbar::model::batch::{Batch, Output};
-use sandbar::model::units::Timestamp;
-use sandbar::ports::{Call, Guest, GuestError, GuestFactory, OpenError, Positions, Restore, StateOpener, TrapKind};
-use sandbar::state::local::Entry;
-use sandbar::state::{KeyedState, StateError, StoreSettings};
+use sandbar::ports::{Call, Guest, GuestError, GuestFactory, StateOpener, TrapKind};
+use sandbar::state::{KeyedState, StateError};
 use sandbar::worker::{Swap, TaskManager};
 use serde_json::{Value, json};
 
-use super::fake::{FakeLog, Guests, advance, clock, manager, now_ms, opened, revision};
+use super::fake::{Expired, FakeLog, Guests, clock, manager, now_ms, revision, turn};
 
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// More than the time to the first tick.
@@ -26,28 +24,8 @@ const QUESTIONS_MAX: usize = 6;
 /// The key under which the guest counts its calls.
 const CALLS: &[u8] = b"calls";
 
-/// Opens states of one store, whose entries expired long ago.
-struct Expired;
-
-impl StateOpener for Expired {
-    fn open(&self, _: i32, _: Positions, _: bool) -> Box<dyn Restore> {
-        let settings = StoreSettings {
-            name: "s".into(),
-            ttl: Some(Duration::from_secs(60)),
-            bytes_max: 1 << 30,
-            call_bytes_max: 1 << 20,
-            record_bytes_max: 1 << 20,
-            hot_bytes_max: 0,
-        };
-        let key = |n: usize| format!("{n:0width$}", width = KEY_BYTES).into_bytes();
-        let entry = Entry { written_at: Timestamp(0), value: b"old".to_vec() };
-        let entries = (0..EXPIRED).map(|n| (key(n), Some(entry.clone()))).collect();
-        opened(KeyedState::in_memory(vec![(settings, entries)]).expect("memory does not fail"))
-    }
-
-    fn check_inputs(&self) -> Result<(), OpenError> {
-        Ok(())
-    }
+fn opener() -> Arc<dyn StateOpener> {
+    Arc::new(Expired { entries: EXPIRED, key_bytes: KEY_BYTES })
 }
 
 /// Makes guests, and is one, that count their calls in the store and then scan all of it.
@@ -114,18 +92,12 @@ impl Guest for Scanner {
 fn check(records: i64, spec: &Value, takes_one: bool, calls: u8) {
     let scans = Arc::new(AtomicUsize::new(0));
     let guests = Scanner { takes_one, traps: false, scans: scans.clone() };
-    let opener: Arc<dyn StateOpener> = Arc::new(Expired);
-    let (mut manager, log) = manager(FakeLog::new(&[records], 10), guests, spec, Some(opener));
+    let (mut manager, log) = manager(FakeLog::new(&[records], 10), guests, spec, Some(opener()));
     let end = now_ms() + PATIENCE_MS;
     while manager.look_up(0, "s", CALLS, clock().wall) != Some(Some(vec![calls])) {
         let shown = format!("{:?}, {:?}", log.borrow().calls, manager.status().error);
         assert!(now_ms() < end && !log.borrow().calls.contains(&"abort"), "{shown}");
-        let before = now_ms();
-        manager.run_once(clock, IDLE_WAIT).expect("the session goes on");
-        // The turn itself takes time.
-        if now_ms() == before {
-            advance(1);
-        }
+        turn(&mut manager, IDLE_WAIT);
     }
     assert_eq!(log.borrow().committed.get(&0), Some(&records));
     assert_eq!(log.borrow().calls, ["begin", "commit"].repeat(3));
@@ -143,17 +115,12 @@ fn a_call_that_meets_too_many_expired_entries_is_made_again_after_their_commit()
 #[test]
 fn a_revision_that_has_only_met_expired_entries_is_still_on_trial() {
     let spec = json!({});
-    let opener: Arc<dyn StateOpener> = Arc::new(Expired);
-    let (mut manager, log) = manager(FakeLog::new(&[1], 10), Guests::new(&[], 0), &spec, Some(opener));
+    let (mut manager, log) = manager(FakeLog::new(&[1], 10), Guests::new(&[], 0), &spec, Some(opener()));
     let run_until = |manager: &mut TaskManager, committed: i64| {
         let end = now_ms() + PATIENCE_MS;
         while log.borrow().committed.get(&0) != Some(&committed) {
             assert!(now_ms() < end, "{:?}, {:?}", log.borrow().calls, manager.status().error);
-            let before = now_ms();
-            manager.run_once(clock, IDLE_WAIT).expect("the session goes on");
-            if now_ms() == before {
-                advance(1);
-            }
+            turn(manager, IDLE_WAIT);
         }
     };
     run_until(&mut manager, 1);

@@ -14,10 +14,11 @@ use sandbar::model::names::{Digest, TopicName};
 use sandbar::model::spec::Spec;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{
-    Call, CommitOffset, Guest, GuestError, GuestFactory, OpenError, ProducerRecord, Rebalance, Restore, Session,
+    Call, CommitOffset, Guest, GuestError, GuestFactory, OpenError, Positions, ProducerRecord, Rebalance, Restore, Session,
     SessionError, StateOpener, TopicPartition,
 };
-use sandbar::state::KeyedState;
+use sandbar::state::local::Entry;
+use sandbar::state::{KeyedState, StoreSettings};
 use sandbar::task::{RunnableRevision, Settings};
 use sandbar::telemetry::observer::Observers;
 use sandbar::worker::{Revisions, TaskManager};
@@ -220,6 +221,43 @@ impl Restore for Opened {
 
 pub fn opened(state: KeyedState) -> Box<dyn Restore> {
     Box::new(Opened(Some(state)))
+}
+
+/// Opens states of one store with so many entries, whose keys have these bytes. They expired long ago.
+pub struct Expired {
+    pub entries: usize,
+    pub key_bytes: usize,
+}
+
+impl StateOpener for Expired {
+    fn open(&self, _: i32, _: Positions, _: bool) -> Box<dyn Restore> {
+        let settings = StoreSettings {
+            name: "s".into(),
+            ttl: Some(Duration::from_secs(60)),
+            bytes_max: 1 << 30,
+            call_bytes_max: 1 << 20,
+            record_bytes_max: 1 << 20,
+            hot_bytes_max: 0,
+        };
+        let key = |n: usize| format!("{n:0width$}", width = self.key_bytes).into_bytes();
+        let entry = Entry { written_at: Timestamp(0), value: b"old".to_vec() };
+        let entries = (0..self.entries).map(|n| (key(n), Some(entry.clone()))).collect();
+        opened(KeyedState::in_memory(vec![(settings, entries)]).expect("memory does not fail"))
+    }
+
+    fn check_inputs(&self) -> Result<(), OpenError> {
+        Ok(())
+    }
+}
+
+/// Has the manager make one turn, which itself takes time.
+#[track_caller]
+pub fn turn(manager: &mut TaskManager, idle_wait: Duration) {
+    let before = now_ms();
+    manager.run_once(clock, idle_wait).expect("the session goes on");
+    if now_ms() == before {
+        advance(1);
+    }
 }
 
 /// Makes guests without outputs, whose calls take time.

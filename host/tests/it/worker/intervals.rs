@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::fake::{FakeLog, Guests, advance, clock, manager, now_ms};
+use super::fake::{FakeLog, Guests, clock, manager, now_ms, turn};
 
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 
@@ -18,11 +18,7 @@ fn check(commit_interval: &Value, records: i64, expected_ms: u64) {
     let since = now_ms();
     while log.borrow().committed.get(&0) != Some(&records) {
         assert!(now_ms() - since < 10_000, "{commit_interval}: {records} are not committed");
-        let before = now_ms();
-        manager.run_once(clock, IDLE_WAIT).expect("the session goes on");
-        if now_ms() == before {
-            advance(1);
-        }
+        turn(&mut manager, IDLE_WAIT);
     }
     let took_ms = now_ms() - since;
     assert!((expected_ms..expected_ms + 20).contains(&took_ms), "{commit_interval}, {records} records: {took_ms} ms");

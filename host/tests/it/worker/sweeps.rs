@@ -1,46 +1,19 @@
 //! Which expired entries a worker deletes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sandbar::embedded::{EmbeddedLog, Options};
 use sandbar::model::codes::Code;
 use sandbar::model::names::TopicName;
 use sandbar::model::spec::Start;
 use sandbar::model::status::State;
-use sandbar::model::units::Timestamp;
-use sandbar::ports::{Log, LogRecord, NewTopic, OpenError, Positions, Restore, StateOpener};
-use sandbar::state::local::Entry;
-use sandbar::state::{KeyedState, StoreSettings};
+use sandbar::ports::{Log, LogRecord, NewTopic};
 use sandbar::worker::Command;
 use serde_json::json;
 
 use super::bench::{GROUP, topic};
-use super::fake::opened;
+use super::fake::Expired;
 use super::stops::{start, wait_until};
-
-/// Opens states that have one entry each, which expired long ago.
-struct Expired;
-
-impl StateOpener for Expired {
-    fn open(&self, _: i32, _: Positions, _: bool) -> Box<dyn Restore> {
-        let settings = StoreSettings {
-            name: "s".into(),
-            ttl: Some(Duration::from_secs(60)),
-            bytes_max: 1 << 20,
-            call_bytes_max: 1 << 20,
-            record_bytes_max: 1 << 20,
-            hot_bytes_max: 0,
-        };
-        let entry = Entry { written_at: Timestamp(0), value: b"old".to_vec() };
-        let state = KeyedState::in_memory(vec![(settings, vec![(b"key".to_vec(), Some(entry))])]);
-        opened(state.expect("memory does not fail"))
-    }
-
-    fn check_inputs(&self) -> Result<(), OpenError> {
-        Ok(())
-    }
-}
 
 /// A newer host has committed it, maybe with a revision to which the entry is alive.
 #[test]
@@ -64,7 +37,12 @@ fn a_partition_with_metadata_that_is_not_understood_keeps_its_entries() {
         }
     }
     log.commit_for_group(GROUP, &first).expect("nobody is a member");
-    let worker = start(log.clone(), &json!({"state": {"s": {}}}), vec![changelog.clone()], Some(Arc::new(Expired)));
+    let worker = start(
+        log.clone(),
+        &json!({"state": {"s": {}}}),
+        vec![changelog.clone()],
+        Some(Arc::new(Expired { entries: 1, key_bytes: 3 })),
+    );
     wait_until(|| {
         let status = worker.status.borrow();
         let of = |state: State| status.partitions.iter().filter(|partition| partition.state == state).count();
