@@ -39,6 +39,7 @@ mod placement;
 mod positions;
 mod quarantine;
 mod query;
+mod questions;
 mod redaction;
 mod refused;
 mod registry;

@@ -3,6 +3,8 @@
 //! E201 is only for errors that pass without anybody's help. The match has no `_`: a librdkafka with another error asks
 //! for its row here.
 
+use rdkafka::error::KafkaError;
+
 use super::raw::{CodeName as E, ErrorCode};
 use crate::model::codes::Code;
 
@@ -15,6 +17,15 @@ pub(super) fn code(error: ErrorCode) -> Code {
         return Code::KafkaCredentials;
     }
     error.name().map_or(Code::LogRefused, of_name)
+}
+
+/// The code of an error of the rdkafka crate, which leaves out those of its administration client.
+pub(super) fn of_crate_error(error: &KafkaError) -> Option<ErrorCode> {
+    let name = match error {
+        KafkaError::AdminOp(name) => Some(*name),
+        error => error.rdkafka_error_code(),
+    };
+    name.map(ErrorCode::of_crate)
 }
 
 fn of_name(name: E) -> Code {
@@ -208,6 +219,8 @@ fn of_name(name: E) -> Code {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::types::RDKafkaErrorCode;
+
     use super::super::fault::{Fault, fault};
     use super::*;
 
@@ -246,6 +259,15 @@ mod tests {
         assert_eq!(ErrorCode::NO_TOKEN.name(), None);
         assert_eq!(code(ErrorCode::PROPERTIES), Code::KafkaCredentials);
         assert_eq!(ErrorCode::PROPERTIES.name(), None);
+    }
+
+    #[test]
+    fn an_error_of_the_administration_has_a_code() {
+        let code = |error| of_crate_error(&error).and_then(ErrorCode::name);
+        let lost = RDKafkaErrorCode::BrokerTransportFailure;
+        assert_eq!(code(KafkaError::AdminOp(lost)), Some(E::RD_KAFKA_RESP_ERR__TRANSPORT));
+        assert_eq!(code(KafkaError::GroupListFetch(lost)), Some(E::RD_KAFKA_RESP_ERR__TRANSPORT));
+        assert_eq!(code(KafkaError::Canceled), None);
     }
 
     #[test]

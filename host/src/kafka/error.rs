@@ -11,10 +11,11 @@
 //!
 //! A retriable error of a transaction's call comes here only after its time is over: see `retry`.
 
+use rdkafka::admin::ResourceSpecifier;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::code::code;
+use super::code::{code, of_crate_error};
 use super::raw::{CodeName as E, ErrorCode, RawError, without_value};
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
@@ -29,7 +30,7 @@ pub(super) fn unavailable(error: RawError) -> LogError {
 
 /// The error of a call of the crate's client, like [`unavailable`].
 pub(super) fn crate_unavailable(error: &KafkaError) -> LogError {
-    retried_crate(error.rdkafka_error_code(), error.to_string())
+    of_crate(error, error.to_string())
 }
 
 /// The refusal of the crate to make a client. Its own text has the value of the property, which may be a secret.
@@ -40,9 +41,9 @@ pub(super) fn of_new_client(error: &KafkaError) -> LogError {
     }
 }
 
-fn retried_crate(name: Option<RDKafkaErrorCode>, message: String) -> LogError {
-    match name {
-        Some(name) => retried(ErrorCode::of_crate(name), message),
+fn of_crate(error: &KafkaError, message: String) -> LogError {
+    match of_crate_error(error) {
+        Some(error) => retried(error, message),
         None => LogError::Unavailable(message),
     }
 }
@@ -94,6 +95,15 @@ pub(super) fn of_metadata(topic: &TopicName, error: RDKafkaErrorCode) -> LogErro
     }
 }
 
+/// The refusal to tell the settings of a broker or a topic. A principal without the right knows none.
+pub(super) fn of_configs<T>(of: &ResourceSpecifier<'_>, refused: RDKafkaErrorCode) -> Result<Option<T>, LogError> {
+    match (code(ErrorCode::of_crate(refused)), of) {
+        (Code::Unauthorized, _) => Ok(None),
+        (Code::TopicGone, ResourceSpecifier::Topic(topic)) => Err(LogError::NoTopic((*topic).to_owned())),
+        _ => Err(retried(ErrorCode::of_crate(refused), format!("asking for settings: {refused}"))),
+    }
+}
+
 /// The answer to the creation of a topic.
 pub(super) fn of_creation(topic: &str, answer: RDKafkaErrorCode) -> Result<(), LogError> {
     match answer {
@@ -115,11 +125,11 @@ pub(super) fn of_group(group: &str, error: RawError) -> LogError {
 }
 
 /// The answer to the deletion of a group.
-pub(super) fn of_group_deletion(group: &str, answer: RDKafkaErrorCode) -> Result<(), LogError> {
-    match answer {
-        RDKafkaErrorCode::GroupIdNotFound => Ok(()),
-        RDKafkaErrorCode::NonEmptyGroup => Err(has_members(group)),
-        name => Err(retried_crate(Some(name), format!("deleting group {group}: {name}"))),
+pub(super) fn of_group_deletion(group: &str, error: &KafkaError) -> Result<(), LogError> {
+    match of_crate_error(error).and_then(ErrorCode::name) {
+        Some(E::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND) => Ok(()),
+        Some(E::RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP) => Err(has_members(group)),
+        _ => Err(of_crate(error, format!("deleting group {group}: {error}"))),
     }
 }
 

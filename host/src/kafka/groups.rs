@@ -6,12 +6,13 @@
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
+use rdkafka::error::KafkaError;
 
 use super::config::{CALL_TIMEOUT, READER_GROUP};
 use super::error::{crate_unavailable, of_group, of_group_deletion, unavailable};
 use super::log::KafkaLog;
 use super::raw::{Client, CommittedOffset, FetchBuffer, NO_OFFSET, PartitionList, Position};
-use super::retry::led;
+use super::retry::{answered, led};
 use super::topics::Topics;
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
@@ -63,7 +64,8 @@ impl Groups for KafkaLog {
     }
 
     fn group_members(&self, group: &str) -> Result<usize, LogError> {
-        let asked = self.topics.admin()?.inner().fetch_group_list(Some(group), CALL_TIMEOUT);
+        let admin = self.topics.admin()?;
+        let asked = answered(|left| admin.inner().fetch_group_list(Some(group), left));
         let found = asked.map_err(|error| crate_unavailable(&error))?;
         Ok(found.groups().iter().map(|group| group.members().len()).sum())
     }
@@ -101,12 +103,12 @@ impl Groups for KafkaLog {
     }
 
     fn delete_group(&self, group: &str) -> Result<(), LogError> {
-        let deleted = block_on(self.topics.admin()?.delete_groups(&[group], &Topics::options()));
-        let deleted = deleted.map_err(|error| crate_unavailable(&error))?;
-        match deleted.into_iter().next() {
-            Some(Err((_, code))) => of_group_deletion(group, code),
-            Some(Ok(_)) | None => Ok(()),
-        }
+        let admin = self.topics.admin()?;
+        let delete = |left| {
+            let deleted = block_on(admin.delete_groups(&[group], &Topics::options(left)))?;
+            deleted.into_iter().try_for_each(|deleted| deleted.map(drop).map_err(|(_, code)| KafkaError::AdminOp(code)))
+        };
+        answered(delete).or_else(|error| of_group_deletion(group, &error))
     }
 
     fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError> {

@@ -4,17 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::executor::block_on;
 use rdkafka::admin::ResourceSpecifier;
 use rdkafka::metadata::{Metadata, MetadataTopic};
 
-use super::code::code;
-use super::config::{CALL_TIMEOUT, SESSION_TIMEOUT};
-use super::error::{crate_unavailable, unavailable};
+use super::config::SESSION_TIMEOUT;
+use super::error::unavailable;
 use super::log::KafkaLog;
-use super::raw::{ErrorCode, Right, describe_topics};
-use super::topics::Topics;
-use crate::model::codes::Code;
+use super::raw::{Right, describe_topics};
+use super::retry::answered;
 use crate::model::names::{TeamName, TopicName};
 use crate::ports::{LogError, NewTopic};
 
@@ -88,7 +85,7 @@ impl KafkaLog {
     }
 
     fn broker(&self, id: i32) -> Result<BrokerSurvey, LogError> {
-        Ok(BrokerSurvey { id, settings: self.settings(&ResourceSpecifier::Broker(id))? })
+        Ok(BrokerSurvey { id, settings: self.topics.configs(&ResourceSpecifier::Broker(id))? })
     }
 
     fn survey_topic(&self, metadata: &Metadata, wanted: &NewTopic) -> Result<TopicSurvey, LogError> {
@@ -97,25 +94,11 @@ impl KafkaLog {
         let Some(found) = found.filter(|topic| is_seen(topic)) else {
             return Ok(TopicSurvey::Missing(self.topics.check_creation(wanted)));
         };
-        let described = describe_topics(self.topics.admin()?.inner(), &[name], true, CALL_TIMEOUT).map_err(unavailable)?;
+        let admin = self.topics.admin()?;
+        let described = answered(|left| describe_topics(admin.inner(), &[name], true, left)).map_err(unavailable)?;
         let rights = described.into_iter().next().map(|topic| topic.rights).unwrap_or_default();
-        let settings = self.settings(&ResourceSpecifier::Topic(name))?;
+        let settings = self.topics.configs(&ResourceSpecifier::Topic(name))?;
         Ok(TopicSurvey::Present(PresentTopic { settings, rights, ..PresentTopic::of(found) }))
-    }
-
-    /// The settings of a broker or a topic.
-    fn settings(&self, of: &ResourceSpecifier<'_>) -> Result<Settings, LogError> {
-        let answers = block_on(self.topics.admin()?.describe_configs([of], &Topics::options()));
-        let answers = answers.map_err(|error| crate_unavailable(&error))?;
-        match answers.into_iter().next() {
-            Some(Ok(resource)) => {
-                Ok(Some(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()))
-            }
-            Some(Err(refused)) if code(ErrorCode::of_crate(refused)) != Code::Unauthorized => {
-                Err(LogError::Unavailable(format!("asking for settings: {refused}")))
-            }
-            _ => Ok(None),
-        }
     }
 }
 

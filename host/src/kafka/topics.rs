@@ -13,8 +13,9 @@ use super::admin::{self, Admin};
 use super::code::code;
 use super::config::{CALL_TIMEOUT, OPEN_LOOK, RECORD_BYTES_MAX};
 use super::credentials::Connection;
-use super::error::{crate_unavailable, of_creation, of_metadata, of_watermarks, unavailable};
+use super::error::{crate_unavailable, of_configs, of_creation, of_metadata, of_watermarks, unavailable};
 use super::raw::{TopicDescription, describe_topics, writers_of};
+use super::retry::answered;
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::ports::{LogError, NewTopic, TopicInfo, TopicSize};
@@ -49,14 +50,14 @@ impl Topics {
         self.admin.client()
     }
 
-    pub fn options() -> AdminOptions {
-        AdminOptions::new().request_timeout(Some(CALL_TIMEOUT)).operation_timeout(Some(CALL_TIMEOUT))
+    pub fn options(timeout: Duration) -> AdminOptions {
+        AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout))
     }
 
     /// The topic with its settings, or [`LogError::NoTopic`].
     pub fn info(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
         let partitions = self.partitions(name)?;
-        let settings = self.settings(name);
+        let settings = self.settings(name)?;
         let size = self.sizes(std::slice::from_ref(name))?.remove(name);
         let id = size.map(|size| size.id).filter(|id| !id.is_empty());
         Ok(TopicInfo { id, ..settings.info(partitions) })
@@ -87,7 +88,8 @@ impl Topics {
 
     pub fn sizes(&self, names: &[TopicName]) -> Result<BTreeMap<TopicName, TopicSize>, LogError> {
         let topics: Vec<&str> = names.iter().map(TopicName::as_str).collect();
-        let described = describe_topics(self.admin()?.inner(), &topics, false, CALL_TIMEOUT).map_err(unavailable)?;
+        let admin = self.admin()?;
+        let described = answered(|left| describe_topics(admin.inner(), &topics, false, left)).map_err(unavailable)?;
         let size = |topic: TopicDescription| {
             let name = topic.topic.parse().ok()?;
             // A topic that is being made has none yet.
@@ -99,7 +101,8 @@ impl Topics {
     /// See [`crate::ports::Log::foreign_writers`]. A host that shows a certificate does not know the name that brokers give
     /// it: with one writer, it is that one.
     pub fn foreign_writers(&self, topic: &TopicName, user: Option<&str>) -> Result<Option<BTreeSet<String>>, LogError> {
-        let mut writers = match writers_of(self.admin()?.inner(), topic.as_str(), CALL_TIMEOUT) {
+        let admin = self.admin()?;
+        let mut writers = match answered(|left| writers_of(admin.inner(), topic.as_str(), left)) {
             Ok(writers) => writers,
             Err(error) if code(error.code) == Code::Unauthorized => return Ok(None),
             Err(error) => return Err(unavailable(error)),
@@ -159,7 +162,7 @@ impl Topics {
 
     /// Creates a topic, unless it is there, and waits until brokers know it.
     pub fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
-        if let Some((name, code)) = self.ask_for(topic, &Self::options())? {
+        if let Some((name, code)) = self.ask_for(topic, false)? {
             of_creation(&name, code)?;
         }
         // A topic that was just created is not at once known to every broker, nor to every question about it.
@@ -174,7 +177,7 @@ impl Topics {
 
     /// Asks if a topic that cannot be seen could be created, and does not create it.
     pub fn check_creation(&self, topic: &NewTopic) -> Result<(), LogError> {
-        match self.ask_for(topic, &Self::options().validate_only(true))? {
+        match self.ask_for(topic, true)? {
             None => Ok(()),
             Some((name, RDKafkaErrorCode::TopicAlreadyExists)) => {
                 Err(LogError::Unauthorized(format!("topic {name} is there, and must not be seen")))
@@ -183,13 +186,15 @@ impl Topics {
         }
     }
 
-    /// The topic with the broker's refusal, if it refused.
-    fn ask_for(&self, topic: &NewTopic, options: &AdminOptions) -> Result<Option<(String, RDKafkaErrorCode)>, LogError> {
+    /// The topic with the broker's refusal, if it refused. With `only_checked` brokers create nothing.
+    fn ask_for(&self, topic: &NewTopic, only_checked: bool) -> Result<Option<(String, RDKafkaErrorCode)>, LogError> {
         // The answer about one topic names all brokers too, and is small among thousands of topics.
         let brokers = self.metadata(Some(&topic.name))?.brokers().len();
         let retention = topic.retention.map(|time| [time, time / 6].map(|time| time.as_millis().to_string()));
         let new = creation(topic, brokers, retention.as_ref());
-        let created = block_on(self.admin()?.create_topics(&[new], options));
+        let admin = self.admin()?;
+        let options = |left| Self::options(left).validate_only(only_checked);
+        let created = answered(|left| block_on(admin.create_topics([&new], &options(left))));
         let created = created.map_err(|error| crate_unavailable(&error))?;
         Ok(created.into_iter().next().and_then(Result::err))
     }
@@ -200,21 +205,31 @@ impl Topics {
         self.admin.answered(&admin, asked)
     }
 
+    /// The settings of a broker or a topic by their names. None: the principal may not ask.
+    pub fn configs(&self, of: &ResourceSpecifier<'_>) -> Result<Option<BTreeMap<String, String>>, LogError> {
+        let admin = self.admin()?;
+        let asked = answered(|left| block_on(admin.describe_configs([of], &Self::options(left))));
+        match asked.map_err(|error| crate_unavailable(&error))?.into_iter().next() {
+            Some(Ok(resource)) => {
+                Ok(Some(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()))
+            }
+            Some(Err(refused)) => of_configs(of, refused),
+            None => Ok(None),
+        }
+    }
+
     /// Without the right to describe a topic's settings, none are known.
-    fn settings(&self, name: &TopicName) -> Settings {
-        let topic = [ResourceSpecifier::Topic(name.as_str())];
-        let Ok(admin) = self.admin() else { return Settings::default() };
-        let answers = block_on(admin.describe_configs(&topic, &Self::options())).unwrap_or_default();
-        let resource = answers.into_iter().next().and_then(Result::ok);
-        let setting = |name: &str| resource.as_ref()?.entry_map().get(name)?.value.clone();
+    fn settings(&self, name: &TopicName) -> Result<Settings, LogError> {
+        let settings = self.configs(&ResourceSpecifier::Topic(name.as_str()))?.unwrap_or_default();
+        let setting = |name: &str| settings.get(name).cloned();
         // -1, for ever, is no number of milliseconds.
         let time = |name| setting(name).and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
-        Settings {
+        Ok(Settings {
             message_bytes_max: setting("max.message.bytes").and_then(|value| value.parse().ok()),
             cleanup_policy: setting("cleanup.policy"),
             retention: time("retention.ms"),
             tombstone_retention: time("delete.retention.ms"),
-        }
+        })
     }
 }
 

@@ -15,11 +15,20 @@ use crate::wait;
 /// Requests, by their api keys.
 pub const PRODUCE: i16 = 0;
 pub const LIST_OFFSETS: i16 = 2;
-pub const HEARTBEAT: i16 = 12;
+pub const METADATA: i16 = 3;
+pub const OFFSET_COMMIT: i16 = 8;
+pub const OFFSET_FETCH: i16 = 9;
+pub const FIND_COORDINATOR: i16 = 10;
 pub const JOIN_GROUP: i16 = 11;
+pub const HEARTBEAT: i16 = 12;
+pub const DESCRIBE_GROUPS: i16 = 15;
+pub const CREATE_TOPICS: i16 = 19;
 pub const ADD_PARTITIONS_TO_TXN: i16 = 24;
 pub const END_TXN: i16 = 26;
 pub const TXN_OFFSET_COMMIT: i16 = 28;
+pub const DESCRIBE_ACLS: i16 = 29;
+pub const DESCRIBE_CONFIGS: i16 = 32;
+pub const DELETE_GROUPS: i16 = 42;
 
 /// Larger than any message of these tests.
 const FRAME_BYTES_MAX: usize = 100 << 20;
