@@ -2,35 +2,44 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
 use crate::model::codes::Code;
 use crate::model::names::{ClusterName, TopicName};
 use crate::model::text::OneLine;
+use crate::model::units::Backoff;
 use crate::ports::{Log, LogError};
 
 /// The control topics, after `_sandbar.<cluster>.`.
 const TOPICS: [&str; 8] = ["deployments", "modules", "positions", "status", "logs", "samples", "tokens", "audit"];
 /// Principals that one warning names.
 const SHOWN_MAX: usize = 10;
+const ASK_AGAIN: Backoff = Backoff { first: Duration::from_secs(5), longest: Duration::from_secs(300) };
 
-/// Asks once, when the topics are there.
+/// Asks when the topics are there, until there is an answer.
 pub(super) async fn warn_of_foreign_writers(log: Arc<dyn Log>, cluster: ClusterName) {
-    // A panic in there was reported where it happened.
-    let _ = spawn_blocking(move || look(&*log, &cluster)).await;
+    for attempt in 0.. {
+        let (log, cluster) = (log.clone(), cluster.clone());
+        // A panic in there was reported where it happened.
+        if !matches!(spawn_blocking(move || look(&*log, &cluster)).await, Ok(Err(LogError::Unavailable(_)))) {
+            return;
+        }
+        tokio::time::sleep(ASK_AGAIN.after(attempt)).await;
+    }
 }
 
-fn look(log: &dyn Log, cluster: &ClusterName) {
+fn look(log: &dyn Log, cluster: &ClusterName) -> Result<(), LogError> {
     let found = match foreign_writers(log, cluster) {
         Ok(Some(found)) => found,
         Ok(None) => {
             tracing::info!("the ACLs of control topics are not known: there are none, or the host may not ask for them");
-            return;
+            return Ok(());
         }
         Err(error) => {
             tracing::info!(%error, "the ACLs of control topics are not known");
-            return;
+            return Err(error);
         }
     };
     let code = Code::ControlTopicOpen;
@@ -41,6 +50,7 @@ fn look(log: &dyn Log, cluster: &ClusterName) {
     if found.is_empty() {
         tracing::info!("no other principal may write to a control topic");
     }
+    Ok(())
 }
 
 /// The control topics to which others may write, each with their names, of which some are shown. `None`: nobody may ask, or

@@ -2,9 +2,7 @@
 
 use parking_lot::Mutex;
 
-use super::error::unavailable;
 use super::raw::{Client, RawError};
-use crate::ports::LogError;
 
 /// Most clients that are kept. Each has threads and connections of its own.
 const KEPT_MAX: usize = 3;
@@ -21,11 +19,11 @@ impl ClientPool {
         &self,
         generation: u64,
         open: impl FnOnce() -> Result<Client, RawError>,
-        call: impl FnOnce(&Client) -> Result<T, LogError>,
-    ) -> Result<T, LogError> {
+        call: impl FnOnce(&Client) -> Result<T, RawError>,
+    ) -> Result<T, RawError> {
         let client = match self.take(generation) {
             Some(client) => client,
-            None => open().map_err(unavailable)?,
+            None => open()?,
         };
         let answer = call(&client)?;
         let mut kept = self.kept.lock();

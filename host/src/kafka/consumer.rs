@@ -7,6 +7,7 @@ use std::ffi::CString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::code::code;
 use super::config::CALL_TIMEOUT;
 use super::credentials::Connection;
 use super::departed::Departed;
@@ -17,6 +18,7 @@ use super::raw::{
 };
 use super::start_offsets::{self, ENDS_TIMEOUT, OffsetProblem, StartOffset};
 use crate::model::batch::RecordRef;
+use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::model::spec::Delivery;
 use crate::ports::{
@@ -410,8 +412,15 @@ impl Consumer {
         if waiting.is_empty() {
             return Ok(false);
         }
-        let committed = start_offsets::committed(&self.client, &self.group, &self.names(&waiting)).map_err(restart)?;
-        Ok(committed.iter().any(|start| start.problem.is_none()))
+        match start_offsets::committed(&self.client, &self.group, &self.names(&waiting)) {
+            Ok(committed) => Ok(committed.iter().any(|start| start.problem.is_none())),
+            // They are asked for again soon, and the other partitions go on.
+            Err(error) if code(error.code) == Code::LogUnavailable => {
+                tracing::debug!(group = self.group, %error, "the offsets of waiting partitions are not known");
+                Ok(false)
+            }
+            Err(error) => Err(restart(error)),
+        }
     }
 
     /// See [`crate::ports::Session::look_for_partitions`].

@@ -136,7 +136,8 @@ impl Departed {
             Some(client) => client,
             None => client.insert(self.connection.reader(READER_GROUP).map_err(unavailable)?),
         };
-        let members = client.member_client_ids(&look.group, MEMBERS_TIMEOUT).map_err(unavailable)?;
+        let members = client.members(&look.group, MEMBERS_TIMEOUT).map_err(unavailable)?;
+        let members = members.into_iter().collect();
         let mut gone = gone(look, &members);
         let Some(id) = gone.pop_first() else { return Ok(gone) };
         match KafkaExclusive::open(&self.connection, &id) {

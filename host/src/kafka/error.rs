@@ -105,15 +105,16 @@ pub(super) fn of_configs<T>(of: &ResourceSpecifier<'_>, refused: RDKafkaErrorCod
 }
 
 /// The answer to the creation of a topic.
-pub(super) fn of_creation(topic: &str, answer: RDKafkaErrorCode) -> Result<(), LogError> {
-    match answer {
-        RDKafkaErrorCode::TopicAlreadyExists => Ok(()),
-        name => {
-            let message = format!("creating topic {topic}: {name}");
-            let is_unauthorized = code(ErrorCode::of_crate(name)) == Code::Unauthorized;
-            Err(if is_unauthorized { LogError::Unauthorized(message) } else { LogError::Refused(message) })
-        }
+pub(super) fn of_creation(topic: &TopicName, answer: RDKafkaErrorCode) -> Result<(), LogError> {
+    if answer == RDKafkaErrorCode::TopicAlreadyExists {
+        return Ok(());
     }
+    let message = format!("creating topic {topic}: {answer}");
+    Err(match code(ErrorCode::of_crate(answer)) {
+        Code::Unauthorized => LogError::Unauthorized(message),
+        Code::LogUnavailable => LogError::Unavailable(message),
+        _ => LogError::Refused(message),
+    })
 }
 
 // === changes of a group from outside ===

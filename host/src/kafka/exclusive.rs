@@ -14,7 +14,7 @@ use super::credentials::Connection;
 use super::deliver::deliver;
 use super::error::{at_commit, before_commit, is_fenced, unavailable};
 use super::raw::{Client, GroupMetadata, PartitionList, RawError};
-use super::retry::resumed;
+use super::retry::{led, resumed};
 use crate::model::names::TopicName;
 use crate::ports::{ExclusiveError, ExclusiveWriter, GroupOffset, LogError, PartitionWrite};
 
@@ -86,7 +86,8 @@ pub(super) fn send_offsets(client: &Client, group: &str, offsets: &[GroupOffset]
 
 impl ExclusiveWriter for KafkaExclusive {
     fn end_offset(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
-        let (_, last_stable) = self.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT).map_err(unavailable)?;
+        let ask = || self.client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
+        let (_, last_stable) = led(&self.client, ask).map_err(unavailable)?;
         // The last place is the marker that ended the last transaction. A reader learns that it is past it only when a
         // fetch came back empty, after fetch.wait.max.ms.
         Ok((last_stable - 1).max(0))

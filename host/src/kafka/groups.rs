@@ -9,9 +9,9 @@ use futures::executor::block_on;
 use rdkafka::error::KafkaError;
 
 use super::config::{CALL_TIMEOUT, READER_GROUP};
-use super::error::{crate_unavailable, of_group, of_group_deletion, unavailable};
+use super::error::{of_group, of_group_deletion, unavailable};
 use super::log::KafkaLog;
-use super::raw::{Client, CommittedOffset, FetchBuffer, NO_OFFSET, PartitionList, Position};
+use super::raw::{Client, CodeName, CommittedOffset, FetchBuffer, NO_OFFSET, PartitionList, Position};
 use super::retry::{answered, led};
 use super::topics::Topics;
 use crate::model::names::TopicName;
@@ -30,7 +30,7 @@ impl KafkaLog {
     /// change an offset, or nobody answered: another client asks again and again then.
     fn stable_offsets(&self, group: &str, list: &PartitionList) -> Option<Vec<Position>> {
         let open = || self.connection.reader(READER_GROUP);
-        let ask = |client: &Client| client.group_offsets(group, list, true, CALL_TIMEOUT).map_err(unavailable);
+        let ask = |client: &Client| client.group_offsets(group, list, true, CALL_TIMEOUT);
         let offsets = self.outsiders.with(self.connection.generation(), open, ask).ok()?;
         let stable = |offset| match offset {
             CommittedOffset::Stable(position) => Some(position),
@@ -64,10 +64,15 @@ impl Groups for KafkaLog {
     }
 
     fn group_members(&self, group: &str) -> Result<usize, LogError> {
-        let admin = self.topics.admin()?;
-        let asked = answered(|left| admin.inner().fetch_group_list(Some(group), left));
-        let found = asked.map_err(|error| crate_unavailable(&error))?;
-        Ok(found.groups().iter().map(|group| group.members().len()).sum())
+        let open = || self.connection.reader(READER_GROUP);
+        // librdkafka keeps the coordinator that it has found, also where that one says it is none: a client whose call has
+        // failed is not used again.
+        let ask = |left| self.outsiders.with(self.connection.generation(), open, |client| client.members(group, left));
+        match answered(ask) {
+            Ok(members) => Ok(members.len()),
+            Err(error) if error.code == CodeName::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND => Ok(0),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     fn commit_for_group(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), LogError> {

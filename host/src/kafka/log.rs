@@ -208,16 +208,17 @@ impl Log for KafkaLog {
     fn bounds(&self, topic: &TopicName) -> Result<Vec<(i64, i64)>, LogError> {
         let partitions = self.partitions(topic)?;
         let open = || self.connection.reader(READER_GROUP);
-        self.outsiders.with(self.connection.generation(), open, |client| {
+        let asked = self.outsiders.with(self.connection.generation(), open, |client| {
             let ask = |bound: i64| {
                 let mut list = PartitionList::new();
                 (0..partitions).for_each(|partition| list.add(topic.as_str(), partition, bound, ""));
                 client.look_up_offsets(&list, CALL_TIMEOUT)?;
                 Ok(list.entries().into_iter().map(|position| position.offset))
             };
-            let ask = |bound| led(client, || ask(bound)).map_err(|error| of_topic(topic, error));
+            let ask = |bound| led(client, || ask(bound));
             Ok(ask(FIRST)?.zip(ask(END)?).collect())
-        })
+        });
+        asked.map_err(|error| of_topic(topic, error))
     }
 
     /// One request to each leader for every few hundred partitions: librdkafka looks for each of a list from its beginning. A
@@ -255,7 +256,7 @@ impl Log for KafkaLog {
             self.connection.generation(),
             || self.connection.uncommitted(),
             |client| {
-                let ends = client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
+                let ends = led(client, || client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT));
                 ends.map(|(_, end)| end).map_err(unavailable)
             },
         )

@@ -7,13 +7,13 @@ use rdkafka::error::KafkaError;
 
 use super::code::of_crate_error;
 use super::config::CALL_TIMEOUT;
-use super::raw::{Client, CodeName as E, ErrorCode, RawError};
+use super::raw::{Client, CodeName as E, RawError};
 
 /// Time for a partition to get a leader: of a topic that was just created, or one whose leader moves.
 const LEADER_TIME: Duration = Duration::from_secs(5);
 const LEADER_LOOK: Duration = Duration::from_millis(50);
 /// Between a lost connection and the next attempt.
-const LOST_PAUSE: Duration = Duration::from_millis(50);
+const LOST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes a call again while its error is retriable, which resumes it in librdkafka, and while there is time. Callbacks are
 /// served in between.
@@ -31,14 +31,24 @@ pub(super) fn resumed(
 }
 
 /// Makes a call to the leaders of partitions again while one of them has no leader yet, or the client knows an earlier one.
-pub(super) fn led<T>(client: &Client, mut call: impl FnMut() -> Result<T, RawError>) -> Result<T, RawError> {
+pub(super) fn led<T>(client: &Client, call: impl FnMut() -> Result<T, RawError>) -> Result<T, RawError> {
+    led_after(call, || {
+        // The next call says why it was of no use.
+        let _ = client.refresh_metadata(CALL_TIMEOUT);
+    })
+}
+
+/// Does the same, and calls `refresh` before each further attempt, which lets the client look for the leaders.
+pub(super) fn led_after<T, Error: CallError>(
+    mut call: impl FnMut() -> Result<T, Error>,
+    mut refresh: impl FnMut(),
+) -> Result<T, Error> {
     let deadline = Instant::now() + LEADER_TIME;
     loop {
         match call() {
-            Err(error) if has_no_leader(&error) && Instant::now() < deadline => {
+            Err(error) if error.has_no_leader() && Instant::now() < deadline => {
                 std::thread::sleep(LEADER_LOOK);
-                // The next call says why it was of no use.
-                let _ = client.refresh_metadata(CALL_TIMEOUT);
+                refresh();
             }
             ended => return ended,
         }
@@ -47,32 +57,50 @@ pub(super) fn led<T>(client: &Client, mut call: impl FnMut() -> Result<T, RawErr
 
 /// The error of a call.
 pub(super) trait CallError {
-    fn code(&self) -> Option<ErrorCode>;
+    fn name(&self) -> Option<E>;
 
-    /// Returns true if the connection ended before the answer, as when a broker restarts.
+    /// Returns true if the connection ended before the answer, as when a broker restarts, or if another broker has to be
+    /// asked.
     fn is_lost(&self) -> bool {
-        let code = self.code().and_then(ErrorCode::name);
         matches!(
-            code,
+            self.name(),
             Some(
                 E::RD_KAFKA_RESP_ERR__TRANSPORT
                     | E::RD_KAFKA_RESP_ERR__DESTROY_BROKER
                     | E::RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION
                     | E::RD_KAFKA_RESP_ERR_NOT_CONTROLLER
+                    | E::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS
+                    | E::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE
+                    | E::RD_KAFKA_RESP_ERR_NOT_COORDINATOR
+            )
+        )
+    }
+
+    /// Returns true if the broker that was asked does not lead a partition, or not yet.
+    fn has_no_leader(&self) -> bool {
+        matches!(
+            self.name(),
+            Some(
+                E::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION
+                    | E::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
+                    | E::RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH
+                    | E::RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH
+                    | E::RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE
+                    | E::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR
             )
         )
     }
 }
 
 impl CallError for RawError {
-    fn code(&self) -> Option<ErrorCode> {
-        Some(self.code)
+    fn name(&self) -> Option<E> {
+        self.code.name()
     }
 }
 
 impl CallError for KafkaError {
-    fn code(&self) -> Option<ErrorCode> {
-        of_crate_error(self)
+    fn name(&self) -> Option<E> {
+        of_crate_error(self)?.name()
     }
 }
 
@@ -93,16 +121,4 @@ pub(super) fn answered<T, Error: CallError>(mut call: impl FnMut(Duration) -> Re
             ended => return ended,
         }
     }
-}
-
-fn has_no_leader(error: &RawError) -> bool {
-    matches!(
-        error.code.name(),
-        Some(
-            E::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION
-                | E::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
-                | E::RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH
-                | E::RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH
-        )
-    )
 }

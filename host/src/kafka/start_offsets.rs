@@ -16,6 +16,8 @@ use crate::ports::NoPlace;
 /// Times that a surprising answer is asked for: brokers have been seen to answer "no offset" for a group that had one, and a
 /// leader that has just been elected may not know its partition's end yet.
 const ASKED_MAX: usize = 2;
+/// Between a surprising answer and the next question. The group waits for it.
+const ASKED_AFTER: Duration = Duration::from_millis(300);
 /// Longest time of a single question for committed offsets.
 const OFFSETS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest time for the partitions' ends: the group waits for them.
@@ -59,35 +61,36 @@ pub(super) fn find(
     group: &str,
     partitions: &[(&str, i32)],
 ) -> Result<Vec<StartOffset>, RawError> {
-    let committed = committed(consumer, group, partitions)?;
-    let mut found = Vec::new();
-    for _ in 0..ASKED_MAX {
-        found = match compared(consumer, connection, &committed) {
-            Ok(compared) => compared,
-            // A partition without a leader holds up no other: an offset that is not in it shows when it is fetched.
-            Err(error) => {
-                tracing::debug!(%error, "the ends of partitions are not known");
-                return Ok(committed);
-            }
-        };
-        if !found.iter().any(|start| matches!(start.problem, Some(OffsetProblem::OutOfRange { .. }))) {
+    let is_missing = |start: &StartOffset| start.problem == Some(OffsetProblem::Missing);
+    let committed = unsurprising(is_missing, || committed(consumer, group, partitions))?;
+    let is_outside = |start: &StartOffset| matches!(start.problem, Some(OffsetProblem::OutOfRange { .. }));
+    Ok(unsurprising(is_outside, || compared(consumer, connection, &committed)).unwrap_or_else(|error| {
+        // A partition without a leader holds up no other: an offset that is not in it shows when it is fetched.
+        tracing::debug!(%error, "the ends of partitions are not known");
+        committed
+    }))
+}
+
+/// Asks again while an answer is surprising, some times at most.
+fn unsurprising(
+    is_surprising: impl Fn(&StartOffset) -> bool,
+    ask: impl Fn() -> Result<Vec<StartOffset>, RawError>,
+) -> Result<Vec<StartOffset>, RawError> {
+    let mut found = ask()?;
+    for _ in 1..ASKED_MAX {
+        if !found.iter().any(&is_surprising) {
             break;
         }
+        std::thread::sleep(ASKED_AFTER);
+        found = ask()?;
     }
     Ok(found)
 }
 
-/// The committed offset of each partition, as far as it is settled. It does not wait for open transactions.
+/// The committed offset of each partition, as far as it is settled, asked once. It does not wait for open transactions.
 pub(super) fn committed(consumer: &Client, group: &str, partitions: &[(&str, i32)]) -> Result<Vec<StartOffset>, RawError> {
     let list = list_of(partitions.iter().map(|&(topic, partition)| (topic, partition, NO_OFFSET)));
-    let mut committed = Vec::new();
-    for _ in 0..ASKED_MAX {
-        committed = ask(consumer, group, &list)?.into_iter().map(uncompared).collect();
-        if !committed.iter().any(|start| start.problem == Some(OffsetProblem::Missing)) {
-            break;
-        }
-    }
-    Ok(committed)
+    Ok(ask(consumer, group, &list)?.into_iter().map(uncompared).collect())
 }
 
 /// Asks once. A coordinator that is changing, say, is asked again by the client itself, which waits for open transactions.

@@ -7,6 +7,7 @@ use super::config::{CALL_TIMEOUT, READER_GROUP};
 use super::credentials::Connection;
 use super::error::unavailable;
 use super::raw::{Client, FetchBuffer, PartitionList, QueueMessage};
+use super::retry::led;
 use crate::model::batch::RecordRef;
 use crate::model::names::TopicName;
 use crate::ports::{LogError, TopicReader};
@@ -81,7 +82,8 @@ impl TopicReader for KafkaTopicReader {
     fn behind(&self) -> Result<u64, LogError> {
         let mut behind = 0;
         for (partition, position) in &self.positions {
-            let ends = self.client.query_watermarks(self.topic.as_str(), *partition, CALL_TIMEOUT);
+            let ask = || self.client.query_watermarks(self.topic.as_str(), *partition, CALL_TIMEOUT);
+            let ends = led(&self.client, ask);
             let left = u64::try_from(ends.map_err(unavailable)?.1 - position).unwrap_or(0);
             // Who may not read a topic may still ask for its ends.
             behind += left.max(u64::from(self.unread.contains(partition)));

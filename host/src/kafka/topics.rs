@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use rdkafka::admin::{AdminOptions, NewTopic as RdNewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -15,7 +16,7 @@ use super::config::{CALL_TIMEOUT, OPEN_LOOK, RECORD_BYTES_MAX};
 use super::credentials::Connection;
 use super::error::{crate_unavailable, of_configs, of_creation, of_metadata, of_watermarks, unavailable};
 use super::raw::{TopicDescription, describe_topics, writers_of};
-use super::retry::answered;
+use super::retry::{answered, led_after};
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::ports::{LogError, NewTopic, TopicInfo, TopicSize};
@@ -150,7 +151,8 @@ impl Topics {
     pub fn offsets(&self, topic: &TopicName, partition: i32) -> Result<(i64, i64), LogError> {
         let admin = self.admin()?;
         let ask = || {
-            let ends = admin.inner().fetch_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
+            let fetch = || admin.inner().fetch_watermarks(topic.as_str(), partition, CALL_TIMEOUT);
+            let ends = led_after(fetch, || drop(self.metadata(Some(topic))));
             ends.map_err(|error| of_watermarks(topic, &error))
         };
         match ask() {
@@ -162,8 +164,8 @@ impl Topics {
 
     /// Creates a topic, unless it is there, and waits until brokers know it.
     pub fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
-        if let Some((name, code)) = self.ask_for(topic, false)? {
-            of_creation(&name, code)?;
+        if let Some(code) = self.ask_for(topic, false)? {
+            of_creation(&topic.name, code)?;
         }
         // A topic that was just created is not at once known to every broker, nor to every question about it.
         let deadline = Instant::now() + CALL_TIMEOUT;
@@ -179,24 +181,30 @@ impl Topics {
     pub fn check_creation(&self, topic: &NewTopic) -> Result<(), LogError> {
         match self.ask_for(topic, true)? {
             None => Ok(()),
-            Some((name, RDKafkaErrorCode::TopicAlreadyExists)) => {
-                Err(LogError::Unauthorized(format!("topic {name} is there, and must not be seen")))
+            Some(RDKafkaErrorCode::TopicAlreadyExists) => {
+                Err(LogError::Unauthorized(format!("topic {} is there, and must not be seen", topic.name)))
             }
-            Some((name, code)) => of_creation(&name, code),
+            Some(code) => of_creation(&topic.name, code),
         }
     }
 
-    /// The topic with the broker's refusal, if it refused. With `only_checked` brokers create nothing.
-    fn ask_for(&self, topic: &NewTopic, only_checked: bool) -> Result<Option<(String, RDKafkaErrorCode)>, LogError> {
+    /// The broker's refusal, if it refused. With `only_checked` brokers create nothing.
+    fn ask_for(&self, topic: &NewTopic, only_checked: bool) -> Result<Option<RDKafkaErrorCode>, LogError> {
         // The answer about one topic names all brokers too, and is small among thousands of topics.
         let brokers = self.metadata(Some(&topic.name))?.brokers().len();
         let retention = topic.retention.map(|time| [time, time / 6].map(|time| time.as_millis().to_string()));
         let new = creation(topic, brokers, retention.as_ref());
         let admin = self.admin()?;
         let options = |left| Self::options(left).validate_only(only_checked);
-        let created = answered(|left| block_on(admin.create_topics([&new], &options(left))));
-        let created = created.map_err(|error| crate_unavailable(&error))?;
-        Ok(created.into_iter().next().and_then(Result::err))
+        let create = |left| {
+            let created = block_on(admin.create_topics([&new], &options(left)))?;
+            created.into_iter().try_for_each(|created| created.map(drop).map_err(|(_, code)| KafkaError::AdminOp(code)))
+        };
+        match answered(create) {
+            Ok(()) => Ok(None),
+            Err(KafkaError::AdminOp(code)) => Ok(Some(code)),
+            Err(error) => Err(crate_unavailable(&error)),
+        }
     }
 
     pub fn metadata(&self, topic: Option<&TopicName>) -> Result<Metadata, LogError> {

@@ -4,7 +4,7 @@
 //! once their transactions are over: so a restore reads committed records up to there. A restore up to the end of the
 //! committed records would miss committed changes behind another's open transaction.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
 
@@ -17,6 +17,8 @@ use crate::state::local::{Change, Entry, LocalError, LocalStore, Mark};
 
 /// Size of one read of a changelog: a few thousand entries, applied to the local store in one batch.
 const READ_BYTES: usize = 4 << 20;
+/// Longest time for which a restore waits for a log that cannot be reached.
+const UNANSWERED_MAX: Duration = Duration::from_secs(60);
 /// The header that holds the version of an entry, as a decimal number.
 const VERSION_HEADER: &str = "sandbar.version";
 /// Kafka's default for `delete.retention.ms`.
@@ -56,6 +58,8 @@ pub struct StoreRestore {
     pub records: u64,
     /// The reason for which the local store was wiped.
     pub wiped: Option<&'static str>,
+    /// The time since which the log has not been reached.
+    unanswered_since: Option<Instant>,
 }
 
 impl StoreRestore {
@@ -91,7 +95,7 @@ impl StoreRestore {
         let known = found.ok().flatten().filter(|_| reason.is_none());
         let is_aging = known.as_ref().is_some_and(|mark| is_older(mark, copy_age_max / RENEWED_AFTER));
         let mark = known.unwrap_or_else(|| Mark { position: start, at: now.0, ..Mark::default() });
-        let mut restore = Self { local, mark, end, began: now, records: 0, wiped: reason };
+        let mut restore = Self { local, mark, end, began: now, records: 0, wiped: reason, unanswered_since: None };
         if is_aging && restore.left() == 0 {
             restore.mark.at = now.0;
             restore.local.apply(Vec::new(), &restore.mark).map_err(of_local)?;
@@ -107,7 +111,17 @@ impl StoreRestore {
     /// Reads the next page, and waits for it up to `wait`. Applies it to the local store.
     pub fn step(&mut self, changelog: &Changelog<'_>, wait: Duration) -> Result<(), OpenError> {
         let &Changelog { log, topic, partition, .. } = changelog;
-        let page = log.read(topic, partition, self.mark.position, wait, READ_BYTES).map_err(unavailable)?;
+        let page = match log.read(topic, partition, self.mark.position, wait, READ_BYTES) {
+            Ok(page) => page,
+            // A broker that restarts ends no restore: one into memory would begin again.
+            Err(LogError::Unavailable(why)) if self.waits() => {
+                tracing::debug!(%topic, partition, error = why, "a restore waits for the log");
+                std::thread::sleep(wait);
+                return Ok(());
+            }
+            Err(error) => return Err(unavailable(error)),
+        };
+        self.unanswered_since = None;
         page.records.iter().try_for_each(|record| check(topic, partition, record))?;
         self.records += page.records.len() as u64;
         self.mark.position = page.next_offset;
@@ -116,6 +130,11 @@ impl StoreRestore {
             self.mark.at = self.began.0;
         }
         apply(&mut *self.local, page.records, &mut self.mark).map_err(of_local)
+    }
+
+    /// Returns true if the log has not been unreachable for too long.
+    fn waits(&mut self) -> bool {
+        self.unanswered_since.get_or_insert_with(Instant::now).elapsed() < UNANSWERED_MAX
     }
 
     /// The local store. Call it once nothing is left.

@@ -388,17 +388,29 @@ impl TableReader {
             if catching_up.is_none() && !is_due {
                 continue;
             }
-            let behind = match reader.behind() {
-                Ok(behind) => behind,
+            let measured = reader.behind().and_then(|behind| {
+                // A content is published of the topic that has the name after it was read to its end.
+                let changed = if is_due || behind == 0 { changed(&size, &self.size()?) } else { None };
+                Ok((behind, changed))
+            });
+            let behind = match measured {
+                Ok((_, Some(why))) => return End::Failed(Trouble::passing(why)),
+                Ok((behind, None)) => behind,
+                // The reader itself goes on: to read all of a topic again would be worse. The table counts as stale.
+                Err(LogError::Unavailable(why)) => {
+                    tracing::warn!(topic = %self.topic, error = why, "the end of a table's topic is not known");
+                    *table.trouble.lock() = Some(Trouble::passing(why));
+                    self.meter.stale(table.age());
+                    measured_at = Some(Instant::now());
+                    continue;
+                }
                 Err(error) => return failed(error),
             };
-            // A content is published of the topic that has the name after it was read to its end.
             if is_due || behind == 0 {
-                match self.size().map(|now| changed(&size, &now)) {
-                    Ok(Some(why)) => return End::Failed(Trouble::passing(why)),
-                    Ok(None) => measured_at = Some(Instant::now()),
-                    Err(error) => return failed(error),
-                }
+                measured_at = Some(Instant::now());
+            }
+            if catching_up.is_none() {
+                *table.trouble.lock() = None;
             }
             self.meter.update(entries, bytes, behind);
             if behind == 0

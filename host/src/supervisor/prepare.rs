@@ -174,7 +174,12 @@ pub fn prepare_previous(
         return Ok(None);
     }
     let log = log_of(&parts.log, &id.team);
-    let Ok(committed) = log.group_offsets(&membership.group, &membership.inputs) else { return Ok(None) };
+    let committed = match log.group_offsets(&membership.group, &membership.inputs) {
+        Ok(committed) => committed,
+        // Without one, records that a faulty revision traps at would be lost to its policy for errors.
+        Err(error @ (LogError::Unavailable(_) | LogError::NoToken(_))) => return Err(error.into()),
+        Err(_) => return Ok(None),
+    };
     let newest = Progress::newest(committed.iter().map(|offset| offset.metadata.as_str())).revision;
     if newest == 0 || newest >= *revision {
         return Ok(None);
@@ -187,7 +192,7 @@ pub fn prepare_previous(
             let is_alike = has_same_inputs && previous.has_same_stores(prepared.stores.as_ref());
             Ok(is_alike.then_some((previous.runnable, previous.basis)))
         }
-        Err(error) if error.code == Code::Busy => Err(error),
+        Err(error) if error.code == Code::Busy || error.code.may_pass() => Err(error),
         Err(PrepareError { code, message }) => {
             tracing::warn!(transform = %id, revision = newest, %code, error = message, "there is no revision to go back to");
             Ok(None)

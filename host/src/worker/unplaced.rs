@@ -12,6 +12,8 @@ use crate::task::Settings;
 /// The time between two questions for the offset of a partition that never had one. Its host commits one within a second
 /// or two.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// The time between two questions for an offset that is gone: a coordinator that has just taken over may not know it yet.
+const ASK_FORGOTTEN_INTERVAL: Duration = Duration::from_secs(5);
 /// The time between two questions for an offset that an open transaction may change.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(200);
 /// The time after which such a transaction is an error: brokers have aborted it before, whoever left it.
@@ -62,14 +64,16 @@ impl UnplacedPartitions {
         self.all.retain(|partition, _| !partitions.contains(partition));
     }
 
-    /// Returns true if it is time to ask for the offsets of partitions that nobody has begun yet.
+    /// Returns true if it is time to ask for the offsets of partitions that nobody has begun yet, or whose offset is gone.
     pub fn is_due(&mut self, now: Monotonic) -> bool {
         self.now = now;
-        let waits = now >= self.ask_at && self.all.values().any(|entry| entry.reason == NoPlace::Unbegun);
-        if waits {
-            self.ask_at = now.after(ASK_INTERVAL);
+        let has = |reason| self.all.values().any(|entry| entry.reason == reason);
+        let waits = has(NoPlace::Unbegun) || has(NoPlace::Forgotten);
+        let is_due = waits && now >= self.ask_at;
+        if is_due {
+            self.ask_at = now.after(if has(NoPlace::Unbegun) { ASK_INTERVAL } else { ASK_FORGOTTEN_INTERVAL });
         }
-        waits
+        is_due
     }
 
     /// Returns true if it is time to ask for offsets that are not settled.
@@ -216,17 +220,16 @@ mod tests {
     #[test]
     fn an_offset_is_asked_for_where_it_may_come() {
         let settings = settings();
-        for (reason, asks) in [
-            (NoPlace::Unbegun, [true, false]),
-            (NoPlace::Unsettled, [false, true]),
-            (NoPlace::Forgotten, [false, false]),
-            (NoPlace::Outside { next_offset: 1, first: 2, end: 3 }, [false, false]),
+        for (reason, asks, settles) in [
+            (NoPlace::Unbegun, [true, false, true, true], false),
+            (NoPlace::Unsettled, [false; 4], true),
+            (NoPlace::Forgotten, [true, false, false, true], false),
+            (NoPlace::Outside { next_offset: 1, first: 2, end: 3 }, [false; 4], false),
         ] {
             let mut all = UnplacedPartitions::default();
             all.follow(&[UnplacedPartition { partition: AT, reason }], &settings, NOW);
-            let [places, settles] = asks;
-            let asked = [1000, 1500, 2000].map(|now| all.is_due(Monotonic::from_millis(now)));
-            assert_eq!(asked, [places, false, places]);
+            let asked = [1000, 1500, 2000, 6000].map(|now| all.is_due(Monotonic::from_millis(now)));
+            assert_eq!(asked, asks);
             let asked = [1000, 1199, 1200].map(|now| all.is_settling_due(Monotonic::from_millis(now)));
             assert_eq!(asked, [settles, false, settles]);
         }

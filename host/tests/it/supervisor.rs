@@ -313,6 +313,25 @@ async fn a_worker_that_panicked_is_started_again() {
     bench.stop().await;
 }
 
+/// Without the one before, the records that it traps at would go to its policy for errors.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revision_on_trial_starts_beside_the_one_before_also_after_a_lost_answer() {
+    let bench = Bench::start(|thread, run| thread.spawn(run), None).await;
+    bench.wait_for("it runs", runs);
+    bench.append("in", "a", &json!("1"));
+    bench.outputs(1);
+    bench.change(Change::Pause);
+    bench.wait_for("it is paused", |status| status.state == State::Paused);
+    bench.deploy(fixture(), json!({"config": {"mode": "panic-all"}}));
+    bench.log.lost_offsets.lose(2);
+    bench.change(Change::Resume);
+    bench.append("in", "a", &json!("2"));
+    bench.outputs(2);
+    assert_eq!(bench.log.lost_offsets.asked(), 2);
+    bench.wait_for("the revision is refused", |status| status.rollout.state == RolloutState::Failed);
+    bench.stop().await;
+}
+
 /// The header `tag` of the newest output.
 fn newest_tag(bench: &Bench) -> Option<String> {
     let out = "out".parse().expect("valid");

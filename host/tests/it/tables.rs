@@ -146,6 +146,20 @@ fn a_table_that_cannot_be_read_on_stays_as_it_was() {
     });
 }
 
+/// It may be large, and to read all of it again may not even fit beside what is there.
+#[test]
+fn a_lost_answer_lets_no_table_be_read_again() {
+    let fixture = Fixture::new();
+    fixture.put("k", Some("v"));
+    let table = fixture.tables(1 << 20).of(&shop(), [fixture.topic.clone()].into_iter()).expect("caught up")[0].clone();
+    fixture.log.lost_topics.lose(usize::MAX);
+    wait_for("two questions without an answer", || fixture.log.lost_topics.asked() == 2);
+    fixture.put("k", Some("new"));
+    wait_for("an update", || table.get(b"k").as_deref() == Some(b"new".as_slice()));
+    let shown = fixture.metrics.render();
+    assert!(!shown.contains("sandbar_table_failures_total{team"), "{shown}");
+}
+
 /// It has as many partitions as before, so only its id tells it from the old one.
 #[test]
 fn a_topic_that_was_created_again_is_read_from_its_start() {

@@ -1,6 +1,5 @@
 //! The members of a group, as its coordinator tells them.
 
-use std::collections::BTreeSet;
 use std::ffi::c_char;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::sys::*;
 
 impl Client {
     /// The client ids of a group's members. One that the group is about to wait for no longer is among them until then.
-    pub fn member_client_ids(&self, group: &str, timeout: Duration) -> Result<BTreeSet<String>, RawError> {
+    pub fn members(&self, group: &str, timeout: Duration) -> Result<Vec<String>, RawError> {
         let name = c_string(group);
         let mut pointers = [name.as_ptr()];
         let mut refusal = [0 as c_char; 512];
@@ -20,7 +19,7 @@ impl Client {
         unsafe {
             let options = rd_kafka_AdminOptions_new(self.rk, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
             let set = rd_kafka_AdminOptions_set_request_timeout(options, ms(timeout), refusal.as_mut_ptr(), refusal.len());
-            if let Err(error) = check("member_client_ids", set) {
+            if let Err(error) = check("describe_group", set) {
                 rd_kafka_AdminOptions_destroy(options);
                 return Err(error);
             }
@@ -29,7 +28,7 @@ impl Client {
             // The request itself times out before.
             let event = rd_kafka_queue_poll(queue, ms(timeout + timeout));
             let answer = if event.is_null() {
-                Err(RawError::of("member_client_ids", CodeName::RD_KAFKA_RESP_ERR__TIMED_OUT))
+                Err(RawError::of("describe_group", CodeName::RD_KAFKA_RESP_ERR__TIMED_OUT))
             } else {
                 answer_of(event)
             };
@@ -47,11 +46,11 @@ impl Client {
 ///
 /// # Safety
 /// `event` is live.
-unsafe fn answer_of(event: *mut rd_kafka_event_t) -> Result<BTreeSet<String>, RawError> {
-    let broken = || RawError::of("member_client_ids", CodeName::RD_KAFKA_RESP_ERR__BAD_MSG);
+unsafe fn answer_of(event: *mut rd_kafka_event_t) -> Result<Vec<String>, RawError> {
+    let broken = || RawError::of("describe_group", CodeName::RD_KAFKA_RESP_ERR__BAD_MSG);
     // SAFETY: the caller's promise; the parts of an event live as long as the event.
     unsafe {
-        check("member_client_ids", rd_kafka_event_error(event))?;
+        check("describe_group", rd_kafka_event_error(event))?;
         let result = rd_kafka_event_DescribeConsumerGroups_result(event);
         let mut count = 0;
         if result.is_null() {
@@ -64,7 +63,7 @@ unsafe fn answer_of(event: *mut rd_kafka_event_t) -> Result<BTreeSet<String>, Ra
         let group = *groups;
         let error = rd_kafka_ConsumerGroupDescription_error(group);
         if !error.is_null() {
-            check("member_client_ids", rd_kafka_error_code(error))?;
+            check("describe_group", rd_kafka_error_code(error))?;
         }
         let members = 0..rd_kafka_ConsumerGroupDescription_member_count(group);
         let client_id = |index: usize| {

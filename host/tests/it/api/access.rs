@@ -347,9 +347,9 @@ async fn the_newest_records_need_the_role_for_them() {
     assert_ne!(code(&guarded.send(&both, "POST", path, &live).await), "E076");
 }
 
-/// Asks until the answer has this status; it must within a few seconds.
+/// Asks until the answer has this status; it must within a minute.
 async fn until(guarded: &Guarded, token: &str, status: u16) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while guarded.ask(token, "GET", "/v1/whoami").await.status != status {
         assert!(Instant::now() < deadline, "not {status} in time");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -373,7 +373,7 @@ async fn a_token_ends_on_all_hosts() {
     guarded.ask(&guarded.admin, "DELETE", &format!("/v1/tokens/{id}")).await;
     guarded.ask(&token, "GET", "/v1/whoami").await.refused(401, "E075");
     until(&other, &token, 401).await;
-    let ended = tokio::time::timeout(Duration::from_secs(10), async { while let Ok(Some(_)) = stream.chunk().await {} });
+    let ended = tokio::time::timeout(Duration::from_secs(60), async { while let Ok(Some(_)) = stream.chunk().await {} });
     ended.await.expect("the stream ends");
 
     let request = json!({"name": "short", "team": "orders", "roles": ["view"], "expires_in": "1s"});

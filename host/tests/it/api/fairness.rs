@@ -1,13 +1,34 @@
 //! Requests of one team leave room for those of others, and one kind of request for the other kinds.
 
+use std::sync::PoisonError;
+
 use sandbar::api::{ApiLimits, ServerLimits};
 use serde_json::json;
 
-use super::host::{Answer, GOOD, Host, shop_log};
+use super::host::{Answer, GOOD, Host, Running, shop_log};
 
 /// Look-ups that are sent at once: one is in work, eight wait, the others are refused.
 const LOOKUPS: usize = 30;
 const KEPT: usize = 9;
+
+/// Holds look-ups until it is dropped, also where the test fails: the runtime waits for them.
+struct HeldUp<'a>(&'a Running);
+
+// === impl HeldUp ===
+
+impl<'a> HeldUp<'a> {
+    fn new(running: &'a Running) -> Self {
+        *running.holds.lock().expect("unpoisoned") = true;
+        Self(running)
+    }
+}
+
+impl Drop for HeldUp<'_> {
+    fn drop(&mut self) {
+        *self.0.holds.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.let_go.notify_all();
+    }
+}
 
 fn held(team: &str) -> String {
     format!("/v1/teams/{team}/transforms/strip/state/levels/held?partition=0")
@@ -23,7 +44,7 @@ async fn look_ups_of_one_team_hold_up_nobody_else() {
             "state": {"levels": {"queryable": true}}});
         host.put(&format!("/v1/teams/{team}/transforms/strip"), &spec).await.expect(202);
     }
-    *host.running.holds.lock().expect("unpoisoned") = true;
+    let held_up = HeldUp::new(&host.running);
     let mut asked = tokio::task::JoinSet::new();
     for _ in 0..LOOKUPS {
         asked.spawn(Answer::of(host.request("GET", &held("greedy"))));
@@ -45,8 +66,7 @@ async fn look_ups_of_one_team_hold_up_nobody_else() {
     host.post("/v1/teams/greedy/transforms/strip/pause").await.expect(202);
     host.get("/v1/teams/greedy/transforms/strip/status").await.expect(200);
 
-    *host.running.holds.lock().expect("unpoisoned") = false;
-    host.running.let_go.notify_all();
+    drop(held_up);
     for _ in 0..KEPT {
         // The key is of no entry.
         asked.join_next().await.expect("one of them").expect("no panic").refused(404, "E054");

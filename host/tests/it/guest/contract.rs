@@ -20,7 +20,7 @@ use serde_json::json;
 const CALL: Call = Call { partition: PARTITION, now: Timestamp(1_700_000_000_000), ends_at: None };
 
 /// A call is ended at most so much after its time is up in CPU time.
-const LATE_MAX: Duration = Duration::from_millis(100);
+const LATE_MAX: Duration = Duration::from_millis(500);
 
 /// A spec of a mode, everything else as it is by default.
 fn plain(name: &str) -> sandbar::model::spec::Spec {

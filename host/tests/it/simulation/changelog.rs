@@ -43,6 +43,8 @@ pub type Fold = BTreeMap<Vec<u8>, Vec<u8>>;
 #[derive(Default)]
 pub struct Changelogs {
     partitions: BTreeMap<i32, Vec<Slot>>,
+    /// How many of the next reads get no answer.
+    lost_reads: usize,
 }
 
 impl Changelogs {
@@ -302,7 +304,12 @@ impl Log for ChangelogLog {
     }
 
     fn read(&self, _: &TopicName, partition: i32, offset: i64, _: Duration, _: usize) -> Result<Page, LogError> {
-        Ok(self.0.lock().read(partition, offset))
+        let mut changelogs = self.0.lock();
+        if let Some(left) = changelogs.lost_reads.checked_sub(1) {
+            changelogs.lost_reads = left;
+            return Err(LogError::Unavailable("the answer is lost".into()));
+        }
+        Ok(changelogs.read(partition, offset))
     }
 
     fn follow(&self, _: &TopicName, _: Option<&BTreeMap<i32, i64>>) -> Result<Box<dyn TopicReader>, LogError> {
@@ -366,6 +373,31 @@ fn a_copy_that_lacks_nothing_is_never_too_old() {
         // It was up to date just now.
         assert_eq!(restored.mark(), Ok(Some(Mark { position: 2, bytes: 2, entries: 1, at: now.0 })), "{position}");
     }
+}
+
+#[test]
+fn a_lost_answer_ends_no_restore() {
+    let mut changelogs = Changelogs::default();
+    for n in 0..2 * PAGE_RECORDS {
+        changelogs.append(0, 1, format!("k{n}").as_bytes(), Some(b"1"), 5);
+    }
+    changelogs.end(1, true);
+    let log = ChangelogLog(Arc::new(Mutex::new(changelogs)));
+    let topic = "changelog".parse().expect("valid");
+    let changelog = Changelog { log: &log, topic: &topic, partition: 0, committed: None, copy_age_max: copy_age_max(None) };
+    let mut restore =
+        StoreRestore::begin(&changelog, Box::new(Memory::default()), false, Timestamp(6)).expect("it is there");
+    restore.step(&changelog, Duration::ZERO).expect("readable");
+    let left = restore.left();
+    log.0.lock().lost_reads = 2;
+    for _ in 0..2 {
+        restore.step(&changelog, Duration::ZERO).expect("it waits");
+    }
+    assert!(left > 0 && restore.left() == left);
+    while restore.left() > 0 {
+        restore.step(&changelog, Duration::ZERO).expect("readable");
+    }
+    assert_eq!(restore.records, 2 * PAGE_RECORDS as u64);
 }
 
 /// A changelog may forget deletions while a restore stands still: so the copy must not pass for a new one before its end.

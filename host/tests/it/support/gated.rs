@@ -14,6 +14,10 @@ use sandbar::ports::{
     SessionError, SessionOptions, TopicInfo, TopicReader,
 };
 
+/// Longest time before a gate that is shut, and longer than any test waits. A test that has failed opens none, and its
+/// runtime waits for its threads.
+const SHUT_MAX: Duration = Duration::from_secs(150);
+
 /// Cloning shares it.
 #[derive(Clone)]
 pub struct Gated {
@@ -23,6 +27,38 @@ pub struct Gated {
     pub writers: Arc<Gate>,
     /// The topics that others have the names of.
     replaced: Arc<Mutex<BTreeMap<TopicName, TopicName>>>,
+    /// The questions for topics that get no answer.
+    pub lost_topics: Arc<LostAnswers>,
+    /// The questions for the offsets of groups that get no answer.
+    pub lost_offsets: Arc<LostAnswers>,
+}
+
+/// Questions that get no answer.
+#[derive(Default)]
+pub struct LostAnswers {
+    /// How many of the next ones.
+    left: AtomicUsize,
+    asked: AtomicUsize,
+}
+
+impl LostAnswers {
+    /// Leaves the next questions without an answer.
+    pub fn lose(&self, count: usize) {
+        self.left.store(count, Ordering::SeqCst);
+    }
+
+    /// The number of questions that had none.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn meet(&self) -> Result<(), LogError> {
+        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+            return Ok(());
+        }
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Err(LogError::Unavailable("the answer is lost".into()))
+    }
 }
 
 #[derive(Default)]
@@ -36,7 +72,14 @@ pub struct Gate {
 
 impl Gated {
     pub fn new(log: EmbeddedLog) -> Self {
-        Self { log: Arc::new(log), gate: Arc::default(), writers: Arc::default(), replaced: Arc::default() }
+        Self {
+            log: Arc::new(log),
+            gate: Arc::default(),
+            writers: Arc::default(),
+            replaced: Arc::default(),
+            lost_topics: Arc::default(),
+            lost_offsets: Arc::default(),
+        }
     }
 
     /// From now on `other` is the topic of this name. Whoever reads it already reads the old one on.
@@ -96,13 +139,15 @@ impl Gate {
         }
         shut.1 += 1;
         self.changed.notify_all();
-        let mut shut = self.changed.wait_while(shut, |(is_shut, _)| *is_shut).expect("unpoisoned");
+        let waited = self.changed.wait_timeout_while(shut, SHUT_MAX, |(is_shut, _)| *is_shut);
+        let (mut shut, _) = waited.expect("unpoisoned");
         shut.1 -= 1;
     }
 }
 
 impl Groups for Gated {
     fn group_offsets(&self, group: &str, topics: &[TopicName]) -> Result<Vec<GroupOffset>, LogError> {
+        self.lost_offsets.meet()?;
         self.log.group_offsets(group, topics)
     }
 
@@ -130,6 +175,7 @@ impl Log for Gated {
     }
 
     fn topic(&self, name: &TopicName) -> Result<TopicInfo, LogError> {
+        self.lost_topics.meet()?;
         self.log.topic(&self.now(name))
     }
 
