@@ -21,6 +21,7 @@ fn a_step_of_the_wall_clock_changes_no_output_and_stops_nothing() {
     let mut host = Host::start_with_clock(KafkaCluster::shared(), "clock", &clock);
     let job = Job::new("clock", "echo", 2, guests::fixture(), json!({"mode": "echo"}));
     job.deploy(&host.api());
+    job.wait_for_hosts(&host.api(), 1);
     let messages: Vec<Message> = numbered(SLICE * STEPS.len(), 20);
     for (step, (offset, slice)) in STEPS.iter().zip(messages.chunks(SLICE)).enumerate() {
         // Half of the steps come while the host has nothing to do.

@@ -72,15 +72,17 @@ fn any_host_answers_for_the_cluster() {
 #[test]
 fn only_partitions_that_move_are_given_up() {
     const PARTITIONS: i32 = 6;
+    // A lost session would move partitions as well.
+    const SESSION: [&str; 2] = ["--session-timeout", "20s"];
     let kafka = KafkaCluster::shared();
-    let host = Host::start(kafka, "joined");
+    let host = Host::start_with(kafka, "joined", &SESSION);
     let job = Job::new("joined", "echo", PARTITIONS, guests::fixture(), json!({"mode": "echo"}));
     job.deploy(&host.api());
     job.wait_for_hosts(&host.api(), 1);
     let messages = numbered(60_000, 60);
     let _other = std::thread::scope(|scope| {
         scope.spawn(|| job.produce(&messages));
-        let other = Host::start(kafka, "joined");
+        let other = Host::start_with(kafka, "joined", &SESSION);
         job.wait_for_hosts(&host.api(), 2);
         other
     });

@@ -8,8 +8,9 @@ use crate::job::{Job, numbered, unchanged};
 
 const CLUSTER: &str = "many-partitions";
 const PARTITIONS: i32 = 60;
-/// Of a start: the bounds before the first offsets and after them, with some repeats.
-const QUESTIONS_MAX: usize = 20;
+/// Of a start: the bounds before the first offsets and after them, with some repeats, of which a slow start has more. One
+/// question for each partition would be 60 or more.
+const QUESTIONS_MAX: usize = 40;
 
 #[test]
 fn a_start_asks_for_the_offsets_of_all_partitions_at_once() {

@@ -21,7 +21,8 @@ const ASK_AGAIN: Backoff = Backoff { first: Duration::from_secs(5), longest: Dur
 /// Asks when the topics are there, until there is an answer.
 pub(super) async fn warn_of_foreign_writers(log: Arc<dyn Log>, cluster: ClusterName) {
     for attempt in 0.. {
-        let (log, cluster) = (log.clone(), cluster.clone());
+        let log = log.clone();
+        let cluster = cluster.clone();
         // A panic in there was reported where it happened.
         if !matches!(spawn_blocking(move || look(&*log, &cluster)).await, Ok(Err(LogError::Unavailable(_)))) {
             return;

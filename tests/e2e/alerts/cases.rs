@@ -46,6 +46,8 @@ pub(super) fn all() -> Vec<Case> {
 fn open_transaction(scene: &Scene, topic: &str, partition: i32) -> BaseProducer {
     let mut config = scene.kafka.client();
     config.set("transactional.id", format!("{topic}.{partition}"));
+    // Kafka aborts it after this time: later than the alert on a slow machine.
+    config.set("transaction.timeout.ms", "600000");
     let producer: BaseProducer = config.create().expect("valid");
     producer.init_transactions(CALL).expect("Kafka answers");
     producer.begin_transaction().expect("none is open");

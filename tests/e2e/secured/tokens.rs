@@ -127,10 +127,8 @@ fn a_provider_that_fails_stops_its_owner_when_the_token_ends() {
     // Records flow while attempts fail and the token holds.
     site.provider.stop();
     let fails = || metric(&api, "failures_total", "orders");
-    wait::until("an attempt has failed", wait::PATIENCE, || {
-        stock.goes_on(&api);
-        if fails() > 0.0 { Ok(()) } else { Err("none has".to_owned()) }
-    });
+    stock.goes_on(&api);
+    wait::until("an attempt has failed", wait::PATIENCE, || if fails() > 0.0 { Ok(()) } else { Err("none has".to_owned()) });
     orders.goes_on(&api);
     let status = wait_code(&api, &orders.job, Some("E243"));
     assert!(status.to_string().contains("127.0.0.1"), "the place is named: {status}");

@@ -174,7 +174,10 @@ pub fn setting(kafka: &KafkaCluster, topic: &str, setting: &str) -> Option<Strin
 
 /// The number of partitions of a topic; `None`: it does not exist.
 pub fn partitions(kafka: &KafkaCluster, topic: &str) -> Option<i32> {
-    let metadata = uncommitted(kafka).fetch_metadata(Some(topic), CALL).expect("Kafka answers");
+    let consumer = uncommitted(kafka);
+    let metadata = wait::until("Kafka answers", wait::PATIENCE, || {
+        consumer.fetch_metadata(Some(topic), CALL).map_err(|error| error.to_string())
+    });
     let count = metadata.topics().first()?.partitions().len() as i32;
     (count > 0).then_some(count)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::api_types::{Activity, FlowTransform, Line, TopicRate, TransformSummary};
 use crate::cluster::Members;
+use crate::model::codes::Code;
 use crate::model::revision::Deployment;
 use crate::model::spec::Then;
 use crate::model::status::{self, State, TransformStatus};
@@ -75,7 +76,8 @@ fn newest_error(hosts: &[TransformStatus]) -> Option<Line> {
 fn running_on(hosts: &[TransformStatus]) -> BTreeMap<Line, usize> {
     let owned =
         |host: &TransformStatus| host.partitions.len() + host.omitted.as_ref().map_or(0, |omitted| omitted.partitions);
-    let running = hosts.iter().filter(|host| !host.state.is_at_rest());
+    let is_kept_off = |host: &TransformStatus| host.error.as_ref().is_some_and(|error| error.code == Code::Quarantined);
+    let running = hosts.iter().filter(|host| !host.state.is_at_rest() && !is_kept_off(host));
     running.map(|host| (Line::of(&host.host), owned(host))).collect()
 }
 
@@ -123,7 +125,8 @@ fn rates<'a>(of_hosts: impl Iterator<Item = &'a status::TopicRate>) -> Vec<Topic
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::status::{Rollout, RolloutState};
+    use crate::model::status::{LastError, Rollout, RolloutState};
+    use crate::model::units::Timestamp;
 
     fn host(name: &str, in_per_minute: u64, p99: u64) -> TransformStatus {
         let rate = |topic: &str| status::TopicRate { topic: topic.parse().expect("valid"), per_minute: in_per_minute };
@@ -156,7 +159,9 @@ mod tests {
         assert_eq!((all.in_per_minute, all.latency_p99_ms, all.memory_bytes), (u64::MAX, Some(7), 70));
         assert_eq!(all.cpu_millicores, 10);
         let stopped = TransformStatus { state: State::Stopped, ..host("d", 1, 1) };
-        assert_eq!(running_on(&[host("b", 1, 1), stopped]), BTreeMap::from([(Line::of("b"), 5)]));
+        let error = Some(LastError { code: Code::Quarantined, message: String::new(), offset: None, at: Timestamp(1) });
+        let kept_off = TransformStatus { state: State::Failed, error, ..host("e", 1, 1) };
+        assert_eq!(running_on(&[host("b", 1, 1), stopped, kept_off]), BTreeMap::from([(Line::of("b"), 5)]));
         assert_eq!((all.inputs.len(), all.inputs[0].per_minute, all.latency_p50_ms), (1, u64::MAX, None));
         assert_eq!(partitions(&hosts), BTreeMap::from([("running", 15)]));
         assert!(activity(&hosts[2..]).is_none());

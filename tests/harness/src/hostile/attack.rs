@@ -21,7 +21,9 @@ const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A host that is attacked still answers a request in this time.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// Longest time for a few records of each of some hostile transforms: their partitions back off.
-const SETTLED_WITHIN: Duration = Duration::from_secs(90);
+const SETTLED_WITHIN: Duration = Duration::from_secs(300);
+/// Topics that Kafka is to create within the time of one request.
+const TOPICS_AT_ONCE: usize = 20;
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 const TEAM: &str = "hostile";
 
@@ -43,7 +45,8 @@ impl<'a> Attack<'a> {
     /// Creates the topics of these cases.
     pub fn create_topics(&self, cases: &[Case]) {
         let names: Vec<String> = cases.iter().flat_map(|case| [self.input(case), self.output(case)]).collect();
-        topics::create(self.kafka, &names.iter().map(String::as_str).collect::<Vec<_>>(), 1);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        names.chunks(TOPICS_AT_ONCE).for_each(|names| topics::create(self.kafka, names, 1));
     }
 
     /// Uploads a module, has its deployment checked, and tries the module over a record, each through every host.
