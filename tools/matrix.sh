@@ -6,7 +6,7 @@
 #   MATRIX_TESTS   the filters of the tests (default: those below)
 #
 # The core: every promise of the log (conformance), records exactly once through kills (exactly_once, state), hosts that die
-# (failover), and the begin of partitions (positions). The jars of each version come from Maven (tools/setup.sh kafka), into
+# (failover), the begin of partitions (positions), and lost answers (questions). The jars of each version come from Maven (tools/setup.sh kafka), into
 # a folder of their own. `make nightly` runs it; docs/kafka-versions.md has its last table.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # The newest of the oldest line that is tested, of the last one that knew ZooKeeper, and of all.
 versions=("$@")
 ((${#versions[@]} > 0)) || versions=(3.7.2 3.9.2 4.4.0)
-read -ra tests <<<"${MATRIX_TESTS:-conformance:: exactly_once:: failover:: positions:: state::}"
+read -ra tests <<<"${MATRIX_TESTS:-conformance:: exactly_once:: failover:: positions:: questions:: state::}"
 work=$(mktemp -d "${TMPDIR:-/tmp}/sandbar-matrix.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 

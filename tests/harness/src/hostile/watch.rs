@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::http::Api;
 
 /// Longest time that a host under attack may take for /healthz. It takes a millisecond on an idle machine.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Asks each host for its health all the time, in a thread of its own.
