@@ -6,8 +6,8 @@
 #   MATRIX_TESTS   the filters of the tests (default: those below)
 #
 # The core: every promise of the log (conformance), records exactly once through kills (exactly_once, state), hosts that die
-# (failover), the begin of partitions (positions), and lost answers (questions). The jars of each version come from Maven (tools/setup.sh kafka), into
-# a folder of their own. `make nightly` runs it; docs/kafka-versions.md has its last table.
+# (failover), the begin of partitions (positions), and lost answers (questions). The jars of each version come from Maven
+# (tools/setup.sh kafka), into a folder of their own. `make nightly` runs it; docs/kafka-versions.md has its last table.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
