@@ -1,7 +1,9 @@
 //! A question to Kafka whose answer is lost, like that of a broker that restarts, is asked again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use sandbar::kafka::{KafkaConfig, KafkaLog};
 use sandbar::model::names::TopicName;
 use sandbar::model::units::Timestamp;
@@ -10,7 +12,7 @@ use sandbar_harness::proxy::{
     CREATE_TOPICS, DELETE_GROUPS, DESCRIBE_ACLS, DESCRIBE_CONFIGS, DESCRIBE_GROUPS, FIND_COORDINATOR, LIST_OFFSETS,
     METADATA, OFFSET_COMMIT, OFFSET_FETCH,
 };
-use sandbar_harness::{KafkaCluster, Message, Producer, topics};
+use sandbar_harness::{KafkaCluster, Message, Producer, topics, wait};
 
 const TOPIC: &str = "questions.topic";
 const GROUP: &str = "questions.group";
@@ -61,5 +63,16 @@ fn a_lost_answer_is_asked_for_again() {
     check(&log, FIND_COORDINATOR, GROUP, offsets(), |log| log.group_offsets(GROUP, &names));
     check(&log, OFFSET_FETCH, GROUP, offsets(), |log| log.group_offsets(GROUP, &names));
     check(&log, DESCRIBE_GROUPS, GROUP, 0, |log| log.group_members(GROUP));
+    let mut config = kafka.client();
+    let member: BaseConsumer = config.set("group.id", "questions.joined").create().expect("valid");
+    member.subscribe(&[TOPIC]).expect("valid");
+    wait::until("it has joined", wait::PATIENCE, || {
+        member.poll(Duration::from_millis(100));
+        match log.group_members("questions.joined") {
+            Ok(1) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    check(&log, DESCRIBE_GROUPS, "questions.joined", 1, |log| log.group_members("questions.joined"));
     check(&log, DELETE_GROUPS, GROUP, (), |log| log.delete_group(GROUP));
 }

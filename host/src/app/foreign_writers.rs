@@ -24,7 +24,8 @@ pub(super) async fn warn_of_foreign_writers(log: Arc<dyn Log>, cluster: ClusterN
         let log = log.clone();
         let cluster = cluster.clone();
         // A panic in there was reported where it happened.
-        if !matches!(spawn_blocking(move || look(&*log, &cluster)).await, Ok(Err(LogError::Unavailable(_)))) {
+        let looked = spawn_blocking(move || look(&*log, &cluster)).await;
+        if !matches!(looked, Ok(Err(LogError::Unavailable(_) | LogError::NoToken(_)))) {
             return;
         }
         tokio::time::sleep(ASK_AGAIN.after(attempt)).await;

@@ -412,9 +412,9 @@ impl Consumer {
         if waiting.is_empty() {
             return Ok(false);
         }
-        match start_offsets::committed(&self.client, &self.group, &self.names(&waiting)) {
-            Ok(committed) => Ok(committed.iter().any(|start| start.problem.is_none())),
-            // They are asked for again soon, and the other partitions go on.
+        match start_offsets::any_committed(&self.client, &self.group, &self.names(&waiting)) {
+            Ok(found) => Ok(found),
+            // They are asked for again soon, and the session goes on.
             Err(error) if code(error.code) == Code::LogUnavailable => {
                 tracing::debug!(group = self.group, %error, "the offsets of waiting partitions are not known");
                 Ok(false)

@@ -95,12 +95,17 @@ pub(super) fn of_metadata(topic: &TopicName, error: RDKafkaErrorCode) -> LogErro
     }
 }
 
+/// The first refusal among the answers about several things, as an error of the call: it may be one to be repeated.
+pub(super) fn none_refused<T>(answers: Vec<Result<T, (String, RDKafkaErrorCode)>>) -> Result<(), KafkaError> {
+    answers.into_iter().try_for_each(|answer| answer.map(drop).map_err(|(_, code)| KafkaError::AdminOp(code)))
+}
+
 /// The refusal to tell the settings of a broker or a topic. A principal without the right knows none.
 pub(super) fn of_configs<T>(of: &ResourceSpecifier<'_>, refused: RDKafkaErrorCode) -> Result<Option<T>, LogError> {
     match (code(ErrorCode::of_crate(refused)), of) {
         (Code::Unauthorized, _) => Ok(None),
         (Code::TopicGone, ResourceSpecifier::Topic(topic)) => Err(LogError::NoTopic((*topic).to_owned())),
-        _ => Err(retried(ErrorCode::of_crate(refused), format!("asking for settings: {refused}"))),
+        (of, _) => Err(refusal(of, format!("asking for settings: {refused}"))),
     }
 }
 
@@ -109,12 +114,16 @@ pub(super) fn of_creation(topic: &TopicName, answer: RDKafkaErrorCode) -> Result
     if answer == RDKafkaErrorCode::TopicAlreadyExists {
         return Ok(());
     }
-    let message = format!("creating topic {topic}: {answer}");
-    Err(match code(ErrorCode::of_crate(answer)) {
+    Err(refusal(code(ErrorCode::of_crate(answer)), format!("creating topic {topic}: {answer}")))
+}
+
+/// The error of an answer with this code. Only some of them pass.
+fn refusal(code: Code, message: String) -> LogError {
+    match code {
         Code::Unauthorized => LogError::Unauthorized(message),
         Code::LogUnavailable => LogError::Unavailable(message),
         _ => LogError::Refused(message),
-    })
+    }
 }
 
 // === changes of a group from outside ===

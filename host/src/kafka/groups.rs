@@ -6,13 +6,12 @@
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
-use rdkafka::error::KafkaError;
 
 use super::config::{CALL_TIMEOUT, READER_GROUP};
-use super::error::{of_group, of_group_deletion, unavailable};
+use super::error::{none_refused, of_group, of_group_deletion, unavailable};
 use super::log::KafkaLog;
 use super::raw::{Client, CodeName, CommittedOffset, FetchBuffer, NO_OFFSET, PartitionList, Position};
-use super::retry::{answered, led};
+use super::retry::{asked_again, led};
 use super::topics::Topics;
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
@@ -68,7 +67,7 @@ impl Groups for KafkaLog {
         // librdkafka keeps the coordinator that it has found, also where that one says it is none: a client whose call has
         // failed is not used again.
         let ask = |left| self.outsiders.with(self.connection.generation(), open, |client| client.members(group, left));
-        match answered(ask) {
+        match asked_again(ask) {
             Ok(members) => Ok(members.len()),
             Err(error) if error.code == CodeName::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND => Ok(0),
             Err(error) => Err(unavailable(error)),
@@ -109,11 +108,8 @@ impl Groups for KafkaLog {
 
     fn delete_group(&self, group: &str) -> Result<(), LogError> {
         let admin = self.topics.admin()?;
-        let delete = |left| {
-            let deleted = block_on(admin.delete_groups(&[group], &Topics::options(left)))?;
-            deleted.into_iter().try_for_each(|deleted| deleted.map(drop).map_err(|(_, code)| KafkaError::AdminOp(code)))
-        };
-        answered(delete).or_else(|error| of_group_deletion(group, &error))
+        let delete = |left| none_refused(block_on(admin.delete_groups(&[group], &Topics::options(left)))?);
+        asked_again(delete).or_else(|error| of_group_deletion(group, &error))
     }
 
     fn offsets_at(&self, topic: &TopicName, at: Timestamp) -> Result<Vec<Option<i64>>, LogError> {

@@ -45,13 +45,13 @@ pub struct KafkaLog {
     /// A writer for each topic that is appended to, which are a few control topics: one that takes nothing holds up no
     /// other.
     writers: Mutex<BTreeMap<TopicName, Arc<Kept>>>,
-    /// Asks for ends as one that reads uncommitted records.
-    watermarks: Kept,
     /// Asks for ends as one that reads committed records.
     ends: Kept,
     /// Clients that ask for offsets of groups, and for the bounds of topics: such a question waits for a leader, and holds up
     /// no other.
     pub(super) outsiders: ClientPool,
+    /// Those that ask for ends as one that reads uncommitted records.
+    watermarks: ClientPool,
 }
 
 impl KafkaLog {
@@ -75,9 +75,9 @@ impl KafkaLog {
             teams: TeamLogs::default(),
             readers: ReaderCache::default(),
             writers: Mutex::default(),
-            watermarks: Mutex::default(),
             ends: Mutex::default(),
             outsiders: ClientPool::default(),
+            watermarks: ClientPool::default(),
         }
     }
 }
@@ -251,14 +251,10 @@ impl Log for KafkaLog {
     }
 
     fn high_watermark(&self, topic: &TopicName, partition: i32) -> Result<i64, LogError> {
-        with_client(
-            &self.watermarks,
-            self.connection.generation(),
-            || self.connection.uncommitted(),
-            |client| {
-                let ends = led(client, || client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT));
-                ends.map(|(_, end)| end).map_err(unavailable)
-            },
-        )
+        let open = || self.connection.uncommitted();
+        let asked = self.watermarks.with(self.connection.generation(), open, |client| {
+            led(client, || client.query_watermarks(topic.as_str(), partition, CALL_TIMEOUT))
+        });
+        asked.map(|(_, end)| end).map_err(unavailable)
     }
 }

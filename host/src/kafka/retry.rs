@@ -34,7 +34,7 @@ pub(super) fn resumed(
 pub(super) fn led<T>(client: &Client, call: impl FnMut() -> Result<T, RawError>) -> Result<T, RawError> {
     led_after(call, || {
         // The next call says why it was of no use.
-        let _ = client.refresh_metadata(CALL_TIMEOUT);
+        let _ = client.refresh_metadata(LEADER_TIME);
     })
 }
 
@@ -61,7 +61,7 @@ pub(super) trait CallError {
 
     /// Returns true if the connection ended before the answer, as when a broker restarts, or if another broker has to be
     /// asked.
-    fn is_lost(&self) -> bool {
+    fn is_to_be_repeated(&self) -> bool {
         matches!(
             self.name(),
             Some(
@@ -106,12 +106,12 @@ impl CallError for KafkaError {
 
 /// Makes a call of the administration again whose answer was lost, for the time of one call: librdkafka makes it once. It has
 /// to be one that may be carried out twice. It is given the time that is left.
-pub(super) fn answered<T, Error: CallError>(mut call: impl FnMut(Duration) -> Result<T, Error>) -> Result<T, Error> {
+pub(super) fn asked_again<T, Error: CallError>(mut call: impl FnMut(Duration) -> Result<T, Error>) -> Result<T, Error> {
     let deadline = Instant::now() + CALL_TIMEOUT;
     let mut left = CALL_TIMEOUT;
     loop {
         match call(left) {
-            Err(error) if error.is_lost() => {
+            Err(error) if error.is_to_be_repeated() => {
                 std::thread::sleep(LOST_PAUSE);
                 left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -120,5 +120,40 @@ pub(super) fn answered<T, Error: CallError>(mut call: impl FnMut(Duration) -> Re
             }
             ended => return ended,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// The number of calls, of which the first fails with this error.
+    #[track_caller]
+    fn check(name: E, again: usize, led: usize) {
+        let calls = Cell::new(0);
+        let call = || {
+            calls.set(calls.get() + 1);
+            if calls.get() == 1 { Err(RawError::of("call", name)) } else { Ok(()) }
+        };
+        assert_eq!(asked_again(|_| call()).is_ok(), again > 1, "{name:?}");
+        assert_eq!(calls.replace(0), again, "{name:?}");
+        let refreshed = Cell::new(0);
+        assert_eq!(led_after(call, || refreshed.set(refreshed.get() + 1)).is_ok(), led > 1, "{name:?}");
+        assert_eq!((calls.get(), refreshed.get()), (led, led - 1), "{name:?}");
+    }
+
+    #[test]
+    fn only_what_passes_is_asked_again() {
+        check(E::RD_KAFKA_RESP_ERR__TRANSPORT, 2, 1);
+        check(E::RD_KAFKA_RESP_ERR_NOT_COORDINATOR, 2, 1);
+        check(E::RD_KAFKA_RESP_ERR_NOT_CONTROLLER, 2, 1);
+        check(E::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, 1, 2);
+        check(E::RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE, 1, 2);
+        // It has taken all the time that there was.
+        check(E::RD_KAFKA_RESP_ERR__TIMED_OUT, 1, 1);
+        check(E::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, 1, 1);
+        check(E::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, 1, 1);
     }
 }

@@ -87,10 +87,19 @@ fn unsurprising(
     Ok(found)
 }
 
-/// The committed offset of each partition, as far as it is settled, asked once. It does not wait for open transactions.
+/// The committed offset of each partition, as far as it is settled. It does not wait for open transactions.
 pub(super) fn committed(consumer: &Client, group: &str, partitions: &[(&str, i32)]) -> Result<Vec<StartOffset>, RawError> {
-    let list = list_of(partitions.iter().map(|&(topic, partition)| (topic, partition, NO_OFFSET)));
-    Ok(ask(consumer, group, &list)?.into_iter().map(uncompared).collect())
+    Ok(ask(consumer, group, &unknown(partitions))?.into_iter().map(uncompared).collect())
+}
+
+/// Returns true if one of these partitions has a committed offset, asked once.
+pub(super) fn any_committed(consumer: &Client, group: &str, partitions: &[(&str, i32)]) -> Result<bool, RawError> {
+    let committed = consumer.group_offsets(group, &unknown(partitions), true, OFFSETS_TIMEOUT)?;
+    Ok(committed.into_iter().map(uncompared).any(|start| start.problem.is_none()))
+}
+
+fn unknown(partitions: &[(&str, i32)]) -> PartitionList {
+    list_of(partitions.iter().map(|&(topic, partition)| (topic, partition, NO_OFFSET)))
 }
 
 /// Asks once. A coordinator that is changing, say, is asked again by the client itself, which waits for open transactions.

@@ -11,7 +11,7 @@ use super::config::SESSION_TIMEOUT;
 use super::error::unavailable;
 use super::log::KafkaLog;
 use super::raw::{Right, describe_topics};
-use super::retry::answered;
+use super::retry::asked_again;
 use crate::model::names::{TeamName, TopicName};
 use crate::ports::{LogError, NewTopic};
 
@@ -95,7 +95,7 @@ impl KafkaLog {
             return Ok(TopicSurvey::Missing(self.topics.check_creation(wanted)));
         };
         let admin = self.topics.admin()?;
-        let described = answered(|left| describe_topics(admin.inner(), &[name], true, left)).map_err(unavailable)?;
+        let described = asked_again(|left| describe_topics(admin.inner(), &[name], true, left)).map_err(unavailable)?;
         let rights = described.into_iter().next().map(|topic| topic.rights).unwrap_or_default();
         let settings = self.topics.configs(&ResourceSpecifier::Topic(name))?;
         Ok(TopicSurvey::Present(PresentTopic { settings, rights, ..PresentTopic::of(found) }))

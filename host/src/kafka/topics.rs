@@ -14,9 +14,9 @@ use super::admin::{self, Admin};
 use super::code::code;
 use super::config::{CALL_TIMEOUT, OPEN_LOOK, RECORD_BYTES_MAX};
 use super::credentials::Connection;
-use super::error::{crate_unavailable, of_configs, of_creation, of_metadata, of_watermarks, unavailable};
+use super::error::{crate_unavailable, none_refused, of_configs, of_creation, of_metadata, of_watermarks, unavailable};
 use super::raw::{TopicDescription, describe_topics, writers_of};
-use super::retry::{answered, led_after};
+use super::retry::{asked_again, led_after};
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
 use crate::ports::{LogError, NewTopic, TopicInfo, TopicSize};
@@ -90,7 +90,7 @@ impl Topics {
     pub fn sizes(&self, names: &[TopicName]) -> Result<BTreeMap<TopicName, TopicSize>, LogError> {
         let topics: Vec<&str> = names.iter().map(TopicName::as_str).collect();
         let admin = self.admin()?;
-        let described = answered(|left| describe_topics(admin.inner(), &topics, false, left)).map_err(unavailable)?;
+        let described = asked_again(|left| describe_topics(admin.inner(), &topics, false, left)).map_err(unavailable)?;
         let size = |topic: TopicDescription| {
             let name = topic.topic.parse().ok()?;
             // A topic that is being made has none yet.
@@ -103,7 +103,7 @@ impl Topics {
     /// it: with one writer, it is that one.
     pub fn foreign_writers(&self, topic: &TopicName, user: Option<&str>) -> Result<Option<BTreeSet<String>>, LogError> {
         let admin = self.admin()?;
-        let mut writers = match answered(|left| writers_of(admin.inner(), topic.as_str(), left)) {
+        let mut writers = match asked_again(|left| writers_of(admin.inner(), topic.as_str(), left)) {
             Ok(writers) => writers,
             Err(error) if code(error.code) == Code::Unauthorized => return Ok(None),
             Err(error) => return Err(unavailable(error)),
@@ -196,11 +196,8 @@ impl Topics {
         let new = creation(topic, brokers, retention.as_ref());
         let admin = self.admin()?;
         let options = |left| Self::options(left).validate_only(only_checked);
-        let create = |left| {
-            let created = block_on(admin.create_topics([&new], &options(left)))?;
-            created.into_iter().try_for_each(|created| created.map(drop).map_err(|(_, code)| KafkaError::AdminOp(code)))
-        };
-        match answered(create) {
+        let create = |left| none_refused(block_on(admin.create_topics([&new], &options(left)))?);
+        match asked_again(create) {
             Ok(()) => Ok(None),
             Err(KafkaError::AdminOp(code)) => Ok(Some(code)),
             Err(error) => Err(crate_unavailable(&error)),
@@ -216,7 +213,7 @@ impl Topics {
     /// The settings of a broker or a topic by their names. None: the principal may not ask.
     pub fn configs(&self, of: &ResourceSpecifier<'_>) -> Result<Option<BTreeMap<String, String>>, LogError> {
         let admin = self.admin()?;
-        let asked = answered(|left| block_on(admin.describe_configs([of], &Self::options(left))));
+        let asked = asked_again(|left| block_on(admin.describe_configs([of], &Self::options(left))));
         match asked.map_err(|error| crate_unavailable(&error))?.into_iter().next() {
             Some(Ok(resource)) => {
                 Ok(Some(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()))

@@ -16,6 +16,7 @@ use super::memory::CountedMemory;
 use super::restore::{Changelog, StoreRestore, unavailable};
 use super::restore_queue::{Job, Turn};
 use super::{StoreOf, TransformStores};
+use crate::model::clock::Monotonic;
 use crate::model::spec::StoreKind;
 use crate::ports::{OpenError, Positions, Restore};
 use crate::state::local::LocalStore;
@@ -174,7 +175,8 @@ impl Opening {
         let left = restoring.restore.left();
         if left > 0 {
             self.of.check_room(store.kind, 0)?;
-            restoring.restore.step(&changelog(&self.of, store, self.partition, &self.committed), READ_WAIT)?;
+            let changelog = changelog(&self.of, store, self.partition, &self.committed);
+            restoring.restore.step(&changelog, READ_WAIT, Monotonic::now())?;
             let read = left.saturating_sub(restoring.restore.left());
             self.progress.read.fetch_add(read, Ordering::Relaxed);
             self.restoring = Some(restoring);

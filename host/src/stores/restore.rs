@@ -4,10 +4,11 @@
 //! once their transactions are over: so a restore reads committed records up to there. A restore up to the end of the
 //! committed records would miss committed changes behind another's open transaction.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ahash::AHashMap;
 
+use crate::model::clock::Monotonic;
 use crate::model::format::{Format, Unreadable};
 use crate::model::names::TopicName;
 use crate::model::units::Timestamp;
@@ -59,7 +60,7 @@ pub struct StoreRestore {
     /// The reason for which the local store was wiped.
     pub wiped: Option<&'static str>,
     /// The time since which the log has not been reached.
-    unanswered_since: Option<Instant>,
+    unanswered_since: Option<Monotonic>,
 }
 
 impl StoreRestore {
@@ -109,12 +110,12 @@ impl StoreRestore {
     }
 
     /// Reads the next page, and waits for it up to `wait`. Applies it to the local store.
-    pub fn step(&mut self, changelog: &Changelog<'_>, wait: Duration) -> Result<(), OpenError> {
+    pub fn step(&mut self, changelog: &Changelog<'_>, wait: Duration, now: Monotonic) -> Result<(), OpenError> {
         let &Changelog { log, topic, partition, .. } = changelog;
         let page = match log.read(topic, partition, self.mark.position, wait, READ_BYTES) {
             Ok(page) => page,
             // A broker that restarts ends no restore: one into memory would begin again.
-            Err(LogError::Unavailable(why)) if self.waits() => {
+            Err(LogError::Unavailable(why)) if self.waits(now) => {
                 tracing::debug!(%topic, partition, error = why, "a restore waits for the log");
                 std::thread::sleep(wait);
                 return Ok(());
@@ -133,8 +134,8 @@ impl StoreRestore {
     }
 
     /// Returns true if the log has not been unreachable for too long.
-    fn waits(&mut self) -> bool {
-        self.unanswered_since.get_or_insert_with(Instant::now).elapsed() < UNANSWERED_MAX
+    fn waits(&mut self, now: Monotonic) -> bool {
+        now < self.unanswered_since.get_or_insert(now).after(UNANSWERED_MAX)
     }
 
     /// The local store. Call it once nothing is left.

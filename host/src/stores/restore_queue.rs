@@ -24,7 +24,7 @@ pub(super) enum Turn {
     Done,
 }
 
-/// A restore, in steps of less than a second.
+/// A restore, in steps of less than a second while the log answers.
 pub(super) trait Job: Send {
     fn step(&mut self) -> Turn;
 

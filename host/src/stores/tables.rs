@@ -358,6 +358,7 @@ impl TableReader {
         let mut catching_up = Some(Rows::default());
         let mut measured_at: Option<Instant> = None;
         let mut read: u64 = 0;
+        let mut is_unanswered = false;
         loop {
             let Some(table) = self.table.upgrade() else { return End::Unused };
             let polled = reader.poll(POLL_WAIT, &mut |_, record| {
@@ -398,8 +399,11 @@ impl TableReader {
                 Ok((behind, None)) => behind,
                 // The reader itself goes on: to read all of a topic again would be worse. The table counts as stale.
                 Err(LogError::Unavailable(why)) => {
-                    tracing::warn!(topic = %self.topic, error = why, "the end of a table's topic is not known");
+                    if is_due {
+                        tracing::warn!(topic = %self.topic, error = why, "the end of a table's topic is not known");
+                    }
                     *table.trouble.lock() = Some(Trouble::passing(why));
+                    is_unanswered = true;
                     self.meter.stale(table.age());
                     measured_at = Some(Instant::now());
                     continue;
@@ -409,7 +413,7 @@ impl TableReader {
             if is_due || behind == 0 {
                 measured_at = Some(Instant::now());
             }
-            if catching_up.is_none() {
+            if std::mem::take(&mut is_unanswered) {
                 *table.trouble.lock() = None;
             }
             self.meter.update(entries, bytes, behind);

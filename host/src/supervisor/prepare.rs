@@ -192,7 +192,8 @@ pub fn prepare_previous(
             let is_alike = has_same_inputs && previous.has_same_stores(prepared.stores.as_ref());
             Ok(is_alike.then_some((previous.runnable, previous.basis)))
         }
-        Err(error) if error.code == Code::Busy || error.code.may_pass() => Err(error),
+        // Others may last: the newer one is the remedy for a table that is too large, say.
+        Err(error) if matches!(error.code, Code::Busy | Code::LogUnavailable | Code::KafkaToken) => Err(error),
         Err(PrepareError { code, message }) => {
             tracing::warn!(transform = %id, revision = newest, %code, error = message, "there is no revision to go back to");
             Ok(None)

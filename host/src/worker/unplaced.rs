@@ -26,6 +26,7 @@ const BEGUN_WITHIN: Duration = Duration::from_secs(60);
 pub(super) struct UnplacedPartitions {
     all: BTreeMap<TopicPartition, Entry>,
     ask_at: Monotonic,
+    ask_forgotten_at: Monotonic,
     settle_at: Monotonic,
     /// The time of the last call that had one.
     now: Monotonic,
@@ -68,10 +69,11 @@ impl UnplacedPartitions {
     pub fn is_due(&mut self, now: Monotonic) -> bool {
         self.now = now;
         let has = |reason| self.all.values().any(|entry| entry.reason == reason);
-        let waits = has(NoPlace::Unbegun) || has(NoPlace::Forgotten);
-        let is_due = waits && now >= self.ask_at;
+        let is_due =
+            (now >= self.ask_at && has(NoPlace::Unbegun)) || (now >= self.ask_forgotten_at && has(NoPlace::Forgotten));
         if is_due {
-            self.ask_at = now.after(if has(NoPlace::Unbegun) { ASK_INTERVAL } else { ASK_FORGOTTEN_INTERVAL });
+            self.ask_at = now.after(ASK_INTERVAL);
+            self.ask_forgotten_at = now.after(ASK_FORGOTTEN_INTERVAL);
         }
         is_due
     }

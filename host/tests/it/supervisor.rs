@@ -332,6 +332,27 @@ async fn a_revision_on_trial_starts_beside_the_one_before_also_after_a_lost_answ
     bench.stop().await;
 }
 
+/// It is the remedy: to wait for the table of the one before it would be for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revision_without_a_table_that_is_too_large_starts() {
+    let bench = Bench::idle(|thread, run| thread.spawn(run), None).await;
+    bench.topic("prices", true);
+    bench.deploy(fixture(), json!({"config": {"mode": "echo"}, "tables": {"prices": "prices"}}));
+    bench.wait_for("it runs", runs);
+    bench.append("in", "a", &json!("1"));
+    bench.outputs(1);
+    bench.change(Change::Pause);
+    bench.wait_for("it is paused", |status| status.state == State::Paused);
+    bench.wait_for("nobody has the table", |_| !bench.metrics.render().contains("sandbar_table_entries{"));
+    (0..3).for_each(|n| bench.append("prices", &n.to_string(), &json!("x".repeat(TABLES.table / 2))));
+    bench.deploy(fixture(), json!({"config": {"mode": "echo"}}));
+    bench.change(Change::Resume);
+    bench.wait_for("the newer one runs", |status| runs(status) && status.revision == 2);
+    bench.append("in", "a", &json!("2"));
+    bench.outputs(2);
+    bench.stop().await;
+}
+
 /// The header `tag` of the newest output.
 fn newest_tag(bench: &Bench) -> Option<String> {
     let out = "out".parse().expect("valid");

@@ -76,8 +76,8 @@ fn newest_error(hosts: &[TransformStatus]) -> Option<Line> {
 fn running_on(hosts: &[TransformStatus]) -> BTreeMap<Line, usize> {
     let owned =
         |host: &TransformStatus| host.partitions.len() + host.omitted.as_ref().map_or(0, |omitted| omitted.partitions);
-    let is_kept_off = |host: &TransformStatus| host.error.as_ref().is_some_and(|error| error.code == Code::Quarantined);
-    let running = hosts.iter().filter(|host| !host.state.is_at_rest() && !is_kept_off(host));
+    let is_quarantined = |host: &TransformStatus| host.error.as_ref().is_some_and(|error| error.code == Code::Quarantined);
+    let running = hosts.iter().filter(|host| !host.state.is_at_rest() && !is_quarantined(host));
     running.map(|host| (Line::of(&host.host), owned(host))).collect()
 }
 
@@ -160,8 +160,8 @@ mod tests {
         assert_eq!(all.cpu_millicores, 10);
         let stopped = TransformStatus { state: State::Stopped, ..host("d", 1, 1) };
         let error = Some(LastError { code: Code::Quarantined, message: String::new(), offset: None, at: Timestamp(1) });
-        let kept_off = TransformStatus { state: State::Failed, error, ..host("e", 1, 1) };
-        assert_eq!(running_on(&[host("b", 1, 1), stopped, kept_off]), BTreeMap::from([(Line::of("b"), 5)]));
+        let quarantined = TransformStatus { state: State::Failed, error, ..host("e", 1, 1) };
+        assert_eq!(running_on(&[host("b", 1, 1), stopped, quarantined]), BTreeMap::from([(Line::of("b"), 5)]));
         assert_eq!((all.inputs.len(), all.inputs[0].per_minute, all.latency_p50_ms), (1, u64::MAX, None));
         assert_eq!(partitions(&hosts), BTreeMap::from([("running", 15)]));
         assert!(activity(&hosts[2..]).is_none());

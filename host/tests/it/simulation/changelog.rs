@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use sandbar::model::clock::Monotonic;
 use sandbar::model::names::TopicName;
 use sandbar::model::units::Timestamp;
 use sandbar::ports::{
@@ -38,6 +39,9 @@ struct Slot {
 }
 
 pub type Fold = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Of steps whose time does not matter.
+const NOW: Monotonic = Monotonic::PAST;
 
 /// By partition number.
 #[derive(Default)]
@@ -182,7 +186,7 @@ impl Restore for SimRestore {
         }
         let restore = self.restore.as_mut()?;
         if restore.left() > 0 {
-            if let Err(error) = restore.step(&changelog, Duration::ZERO) {
+            if let Err(error) = restore.step(&changelog, Duration::ZERO, NOW) {
                 return Some(Err(error));
             }
             if restore.left() > 0 {
@@ -341,7 +345,7 @@ fn a_copy_that_is_ahead_of_its_changelog_is_wiped() {
     let mut restore = StoreRestore::begin(&changelog, Box::new(copy), false, Timestamp(6)).expect("it is there");
     assert_eq!(restore.wiped, Some("ahead of the changelog"));
     while restore.left() > 0 {
-        restore.step(&changelog, Duration::ZERO).expect("readable");
+        restore.step(&changelog, Duration::ZERO, NOW).expect("readable");
     }
     let restored = restore.finish();
     let found = [b"old", b"new"].map(|key| restored.get(key).expect("memory does not fail").is_some());
@@ -366,7 +370,7 @@ fn a_copy_that_lacks_nothing_is_never_too_old() {
         let mut restore = StoreRestore::begin(&changelog, Box::new(copy), false, now).expect("it is there");
         assert_eq!(restore.wiped, wiped, "{position}");
         while restore.left() > 0 {
-            restore.step(&changelog, Duration::ZERO).expect("readable");
+            restore.step(&changelog, Duration::ZERO, NOW).expect("readable");
         }
         let restored = restore.finish();
         assert!(restored.get(b"k").expect("memory does not fail").is_some());
@@ -387,15 +391,17 @@ fn a_lost_answer_ends_no_restore() {
     let changelog = Changelog { log: &log, topic: &topic, partition: 0, committed: None, copy_age_max: copy_age_max(None) };
     let mut restore =
         StoreRestore::begin(&changelog, Box::new(Memory::default()), false, Timestamp(6)).expect("it is there");
-    restore.step(&changelog, Duration::ZERO).expect("readable");
+    restore.step(&changelog, Duration::ZERO, NOW).expect("readable");
     let left = restore.left();
     log.0.lock().lost_reads = 2;
     for _ in 0..2 {
-        restore.step(&changelog, Duration::ZERO).expect("it waits");
+        restore.step(&changelog, Duration::ZERO, NOW).expect("it waits");
     }
     assert!(left > 0 && restore.left() == left);
+    log.0.lock().lost_reads = 1;
+    restore.step(&changelog, Duration::ZERO, NOW.after(Duration::from_secs(60))).expect_err("it is too long");
     while restore.left() > 0 {
-        restore.step(&changelog, Duration::ZERO).expect("readable");
+        restore.step(&changelog, Duration::ZERO, NOW).expect("readable");
     }
     assert_eq!(restore.records, 2 * PAGE_RECORDS as u64);
 }
@@ -419,10 +425,10 @@ fn a_copy_is_as_old_as_it_was_until_its_restore_has_ended() {
     let copy = OnDisk { disk: disk.clone(), partition: 0 };
     let mut restore = StoreRestore::begin(&changelog, Box::new(copy), false, Timestamp(1000)).expect("it is there");
     let at = || disk.lock()[&0].mark().expect("memory does not fail").map(|mark| mark.at);
-    restore.step(&changelog, Duration::ZERO).expect("readable");
+    restore.step(&changelog, Duration::ZERO, NOW).expect("readable");
     assert!(restore.left() > 0 && at() == Some(5));
     while restore.left() > 0 {
-        restore.step(&changelog, Duration::ZERO).expect("readable");
+        restore.step(&changelog, Duration::ZERO, NOW).expect("readable");
     }
     assert_eq!(at(), Some(1000));
 }
