@@ -226,6 +226,8 @@ export async function deploy(browser, base, { module, spec }) {
   await page.getByRole("button", { name: "Deploy", exact: true }).click();
   await shows(page.getByRole("alert"), "E008");
   assert.equal(await deployed(), 4);
+  await page.getByRole("button", { name: "Show what is live now", exact: true }).click();
+  await shows(page.locator(".verdict"), `Revision 4 of ${SLIM} is live now`);
 
   // Nor is one that comes while a question is open: the answer is about the revision that was asked about.
   await page.goto(`${base}/#/t/${SLIM}/revisions`);
@@ -816,6 +818,29 @@ export async function stopped(browser, base) {
   await checkEnd(opened, "a transform that was stopped");
 }
 
+/** A transform that its host keeps off, since it died in its calls: the head says so, and offers Resume. */
+export async function quarantined(browser, base) {
+  const opened = await open(browser, base, { path: `#/t/${SLIM}` });
+  const { page } = opened;
+  const headline = page.locator(".headline");
+  const resume = page.getByRole("button", { name: "Resume", exact: true });
+  await shows(headline, "kept off by a host that died in its calls (E213): it waits for Resume; nothing runs");
+  await headline.getByRole("img", { name: "trouble" }).waitFor();
+  await shows(page.locator("header .state.bad"), /E213 it was in a call at 3 abnormal ends of this host in a row/);
+  await shows(page.locator(".rollout"), /Revision \d+ waits for Resume/);
+  for (const button of [resume, page.getByRole("button", { name: "Pause", exact: true })]) await button.waitFor();
+  await resume.click();
+  const dialog = page.getByRole("dialog");
+  await shows(dialog, /It is quarantined on .* \(E213\), and is started there again\. If the cause is still there, the host dies up to three times more/);
+  await shows(dialog, `sandbar resume ${SLIM}`);
+  await checkAxe(page, "a quarantined transform");
+  await dialog.getByRole("button", { name: "Resume", exact: true }).click();
+  await dialog.waitFor({ state: "detached" });
+  await shows(headline, /runs revision \d+ on 1 host/);
+  await resume.waitFor({ state: "detached" });
+  await checkEnd(opened, "a transform that was quarantined");
+}
+
 /** The way back from the head: to the newest earlier revision that differs, by its number, and never to one that was left before. */
 export async function rollback_target(browser, base) {
   const opened = await open(browser, base);
@@ -1255,6 +1280,237 @@ export async function answers(browser, _, { dist }) {
     await shows(page.getByRole("status"), /^(copied|selected: copy it by keys)$/);
     assert.equal(await page.evaluate(() => getSelection().toString()), `sandbar status ${transform}`);
     await checkEnd(opened, "answers");
+  } finally {
+    host.close();
+  }
+}
+
+/** A refusal that comes when somebody has left the page: every page shows it until it is dismissed. */
+export async function left(browser, _, { dist }) {
+  const host = await start(dist, 5);
+  try {
+    const opened = await open(browser, host.url, { expected: [404, 409] });
+    const { page } = opened;
+    const transform = "team-00/transform-0";
+    const address = /\/transforms\/transform-0$/;
+    const refusal = { status: 409, contentType: "application/problem+json", body: JSON.stringify({ code: "E008", detail: "somebody else has changed it", hint: "load it again" }) };
+    const unreadable = { contentType: "text/html", body: "<html>Please wait</html>" };
+    const notices = page.locator(".notices [role=alert]");
+    const deploy = page.getByRole("button", { name: "Deploy", exact: true });
+    /** Does something whose answer comes after the page was left. */
+    const leaves = async (asked, method, answer, act, leave) => {
+      const held = gate();
+      await page.route(asked, async (route) => {
+        if (route.request().method() !== method) return route.fallback();
+        await held.opened;
+        return route.fulfill(answer);
+      });
+      await Promise.all([page.waitForRequest((request) => asked.test(request.url()) && request.method() === method), act()]);
+      await leave();
+      await page.getByRole("heading", { name: "Errors", exact: true }).waitFor();
+      assert.equal(await notices.count(), 0);
+      held.open();
+      await notices.first().waitFor();
+      await page.unroute(asked);
+    };
+    const errors = () => page.getByRole("link", { name: "Errors", exact: true }).click();
+    await page.route(`${host.url}/errors`, (route) => route.fulfill({ json: { errors: [] } }));
+
+    await page.goto(`${host.url}/#/deploy/${transform}`);
+    await leaves(address, "PUT", refusal, () => deploy.click(), errors);
+    await shows(notices, `Deploy ${transform}: you had left when the answer came.`);
+    await shows(notices, "somebody else has changed it");
+    await shows(notices, "load it again");
+    assert.match(await notices.getByRole("link", { name: "E008" }).getAttribute("href"), /#\/errors\/E008$/);
+    assert.match(page.url(), /#\/errors$/);
+    await checkAxe(page, "a refusal that came late");
+    await page.getByRole("link", { name: "Hosts", exact: true }).click();
+    await page.getByRole("heading", { name: "Hosts", exact: true }).waitFor();
+    await shows(notices, transform);
+    await notices.getByRole("button", { name: `Dismiss: Deploy ${transform}` }).click();
+    await notices.waitFor({ state: "detached" });
+    assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+
+    // An answer that cannot be read, and the names that stay as they are while one is on its way.
+    await page.goto(`${host.url}/#/deploy`);
+    await page.getByRole("textbox", { name: "Team", exact: true }).fill("team-00");
+    await page.getByRole("textbox", { name: "Name", exact: true }).fill("transform-0");
+    await leaves(address, "PUT", unreadable, () => deploy.click(), async () => {
+      for (const name of ["Team", "Name"]) await until("the names are fixed", () => page.getByRole("textbox", { name, exact: true }).evaluate((input) => input.readOnly));
+      await errors();
+    });
+    await shows(notices, "the answer cannot be read");
+    await shows(notices, "look if the change was made before you ask for it again");
+    await notices.getByRole("button", { name: "Dismiss" }).click();
+
+    // The browser's way back leaves a question as well.
+    await page.goto(`${host.url}/#/t/${transform}`);
+    await page.getByRole("button", { name: "Pause", exact: true }).click();
+    const dialog = page.getByRole("dialog");
+    await leaves(/\/pause$/, "POST", refusal, () => dialog.getByRole("button", { name: "Pause", exact: true }).click(), () => page.goBack());
+    await shows(notices, `Pause ${transform}: you had left when the answer came.`);
+    await checkEnd(opened, "refusals that came late");
+  } finally {
+    host.close();
+  }
+}
+
+/** Deployments of others, which are replaced only by somebody who has seen them: what is written stays. */
+export async function overtaken(browser, _, { dist }) {
+  const host = await start(dist, 5);
+  try {
+    const opened = await open(browser, host.url, { path: "#/deploy/team-00/transform-0", expected: [404, 409] });
+    const { page } = opened;
+    const id = "team-00/transform-0";
+    const text = page.getByRole("textbox", { name: "Spec" });
+    const button = (name) => page.getByRole("button", { name, exact: true });
+    const now = page.locator(".verdict");
+    const revision = (of) => host.deployed.get(of)?.revision;
+    const ours = '{ "inputs": ["ours"] }';
+    const live = (number, input) => ({ revision: number, module: "sha256:0", spec: { inputs: [input] } });
+    await text.fill(ours);
+    await page.locator(".live-check.ok").waitFor();
+
+    // Twice: each one that comes is to be seen.
+    for (const [number, from] of [[8, 1], [9, 8]]) {
+      host.deployed.set(id, live(number, `theirs-${number}`));
+      await button("Deploy").click();
+      await shows(page.getByRole("alert"), "E008");
+      await button("Deploy").click();
+      await shows(page.getByRole("alert"), `it is at revision ${number}`);
+      await button("Show what is live now").click();
+      await shows(now, `Revision ${number} of ${id} is live now, which this page had not loaded.`);
+      await shows(now, `Changes from revision ${from} to ${number}:`);
+      await shows(now.locator(".diff .new"), `theirs-${number}`);
+      await button("Show what is live now").waitFor({ state: "detached" });
+      assert.equal(await text.inputValue(), ours);
+      assert.equal(revision(id), number);
+    }
+    await checkAxe(page, "what is live now");
+    await button("Check").click();
+    await shows(now, "The host takes it as revision 10");
+    await shows(now.last().locator(".diff .gone"), "theirs-9");
+    await shows(now.last().locator(".diff .new"), "ours");
+    await button("Deploy").click();
+    await page.waitForURL(/#\/t\/team-00\/transform-0$/);
+    assert.equal(revision(id), 10);
+
+    // One that was deleted meanwhile.
+    await page.goto(`${host.url}/#/deploy/${id}`);
+    await text.fill(ours);
+    await page.locator(".live-check.ok").waitFor();
+    host.deployed.set(id, null);
+    await button("Deploy").click();
+    await shows(page.getByRole("alert"), "E008");
+    await button("Show what is live now").click();
+    await shows(now, `${id} is deleted by now. Deploy makes it again.`);
+    await button("Deploy").click();
+    await page.waitForURL(/#\/t\/team-00\/transform-0$/);
+    assert.equal(revision(id), 1);
+
+    // A new name that is the name of a transform.
+    await page.goto(`${host.url}/#/deploy`);
+    const name = page.getByRole("textbox", { name: "Name", exact: true });
+    await page.getByRole("textbox", { name: "Team", exact: true }).fill("team-00");
+    await name.fill("transform-1");
+    await text.fill(ours);
+    await shows(page.locator(".problems > li"), "E008");
+    await button("Deploy").click();
+    await shows(page.getByRole("alert"), "it is at revision 2");
+    assert.equal(revision("team-00/transform-1"), undefined);
+    await button("Show what is live now").click();
+    await shows(now, "Revision 2 of team-00/transform-1 is live now, which this page had not loaded.");
+    assert.equal(await text.inputValue(), ours);
+    // Another name is not taken for that one.
+    await name.fill("transform-2");
+    await now.waitFor({ state: "detached" });
+    await shows(page.locator(".problems > li"), "it is at revision 3");
+    await name.fill("new-one");
+    await page.locator(".live-check.ok").waitFor();
+    await name.fill("transform-1");
+    await shows(now, "Revision 2 of team-00/transform-1 is live now");
+    await button("Deploy").click();
+    await page.waitForURL(/#\/t\/team-00\/transform-1$/);
+    assert.equal(revision("team-00/transform-1"), 3);
+
+    // A new one is made.
+    await page.goto(`${host.url}/#/deploy`);
+    await page.getByRole("textbox", { name: "Team", exact: true }).fill("team-00");
+    await name.fill("new-one");
+    await button("Deploy").click();
+    await page.waitForURL(/#\/t\/team-00\/new-one$/);
+    assert.equal(revision("team-00/new-one"), 1);
+    await page.goto(`${host.url}/#/deploy`);
+    await page.getByRole("heading", { name: "Deploy", exact: true }).waitFor();
+    await checkEnd(opened, "deployments of others");
+  } finally {
+    host.close();
+  }
+}
+
+/** Rights that come and go while the page is shown, and streams that were refused. */
+export async function rights(browser, _, { dist }) {
+  const host = await start(dist, 5);
+  try {
+    const transform = `${host.url}/#/t/team-00/transform-0`;
+    host.grants = ["*:view"];
+    const opened = await open(browser, host.url, { path: "#/t/team-00/transform-0", expected: [403, 404, 503], hasClock: true });
+    const { page } = opened;
+    const pause = page.getByRole("button", { name: /^Pause/ });
+    const isAllowed = (word) => until(`Pause is ${word ? "allowed" : "not allowed"}`, async () => ((await pause.getAttribute("aria-disabled")) !== "true") === word);
+    const hide = (isHidden) =>
+      page.evaluate((value) => {
+        Object.defineProperty(document, "hidden", { configurable: true, get: () => value });
+        document.dispatchEvent(new Event("visibilitychange"));
+      }, isHidden);
+    await isAllowed(false);
+    host.grants = ["*:view", "team-00:operate"];
+    await page.clock.fastForward(61_000);
+    await isAllowed(true);
+    // A hidden page asks for nothing, and asks at once when it is shown.
+    host.grants = ["*:view"];
+    let asked = 0;
+    page.on("request", (request) => {
+      if (request.url().endsWith("/v1/whoami")) asked += 1;
+    });
+    await hide(true);
+    await page.clock.fastForward(130_000);
+    await drawn(page);
+    assert.equal(asked, 0);
+    await hide(false);
+    await isAllowed(false);
+    assert.equal(asked, 1);
+
+    // Streams that were refused are asked for again, and the refusal is shown until then.
+    for (const [tab, stream, status, found] of [
+      ["records", "tail", 403, page.locator("ol.plain > li")],
+      ["logs", "logs", 404, page.locator("main p.quiet", { hasText: "No lines in the last hour." })],
+    ]) {
+      host.refusal = { path: `/v1/teams/team-00/transforms/transform-0/${stream}`, status };
+      await page.goto(`${transform}/${tab}`);
+      const alert = page.getByRole("alert");
+      await shows(alert, "the host takes no such token");
+      await shows(alert, "The page tries again by itself.");
+      await Promise.all([page.waitForResponse((answer) => answer.url().includes(`/${stream}?`) && answer.status() === status), page.clock.fastForward(31_000)]);
+      await drawn(page);
+      assert.equal(await alert.count(), 1);
+      host.refusal = null;
+      await page.clock.fastForward(31_000);
+      await found.first().waitFor();
+      await alert.waitFor({ state: "detached" });
+    }
+
+    // The newest problem of the connection counts.
+    const connection = page.locator(".connection");
+    await connection.locator(".live").waitFor();
+    for (const code of ["E032", "E043"]) {
+      host.refusal = { path: "/v1/flow", status: 503, code };
+      host.streams.forEach((response) => response.end());
+      await page.clock.fastForward(11_000);
+      await shows(connection, `connection lost, trying again ${code}`);
+    }
+    assert.deepEqual(opened.troubles, []);
+    await opened.context.close();
   } finally {
     host.close();
   }

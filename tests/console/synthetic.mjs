@@ -83,6 +83,19 @@ function status(transform) {
   return { team, name, revision, desired, state, lag, running_revisions, rollout: { revision, state: "complete" }, hosts };
 }
 
+/** A PUT as the API answers it: its preconditions, and `known`, which is none for a transform that is not there. */
+async function put(request, known) {
+  const { headers, url } = request;
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  const form = await new Response(Buffer.concat(chunks), { headers: { "content-type": headers["content-type"] } }).formData();
+  const text = await form.get("spec").text();
+  const isExpected = headers["if-none-match"] === "*" ? !known : !headers["if-match"] || headers["if-match"] === `"${known?.revision}"`;
+  if (!isExpected) return { detail: known ? `it is at revision ${known.revision}` : "there is no such transform" };
+  const spec = text.startsWith("{") ? JSON.parse(text) : { text };
+  return { view: { revision: (known?.revision ?? 0) + 1, module: "sha256:0", spec, outcome: "updated", dry_run: url.endsWith("?dry_run=true"), creates: [], warnings: [] } };
+}
+
 function hosts(all) {
   const host = (name, transforms, partitions) => ({ host: name, version: "0.2.0", started_at: "2026-11-01T10:00:00.000Z", seen_at: new Date().toISOString(), transforms, placed: transforms, partitions, formats: {} });
   const told = HOSTS.map((name) => {
@@ -126,8 +139,12 @@ export async function start(dist, count) {
     isSilent: false,
     /** Streams whose path matches get no answer, not even its head. */
     held: null,
-    /** `{path, status}`: requests that begin with the path are refused. */
+    /** `{path, status, code}`: requests that begin with the path are refused. */
     refusal: null,
+    /** The rights of the caller. */
+    grants: ["*:admin"],
+    /** What was deployed, by `team/name`: `{revision, module, spec}`, null for one that was deleted. */
+    deployed: new Map(),
     /** Answers about offsets that are on their way, the most of them at once, and those that were given. */
     offsets: { running: 0, most: 0, given: 0 },
     /** Streams that are open. */
@@ -155,8 +172,8 @@ export async function start(dist, count) {
       return readFile(join(dist, file)).then((content) => response.writeHead(200, headers).end(content), () => response.writeHead(404).end());
     }
     if (pathname === "/v1/sign-in") return json(response, { required: false });
-    if (host.refusal && pathname.startsWith(host.refusal.path)) return refuse(response, host.refusal.status, "E075", "the host takes no such token");
-    if (pathname === "/v1/whoami") return json(response, { kind: "anyone", id: "", name: "anyone", grants: ["*:admin"] });
+    if (host.refusal && pathname.startsWith(host.refusal.path)) return refuse(response, host.refusal.status, host.refusal.code ?? "E075", "the host takes no such token");
+    if (pathname === "/v1/whoami") return json(response, { kind: "anyone", id: "", name: "anyone", grants: host.grants });
     if (pathname === "/v1/flow") {
       if (!(await stream(response, pathname))) return undefined;
       const recent = transforms(count, 0).map(({ team, name }, index) => ({ team, name, interval_ms: 10_000, in_per_minute: Array.from({ length: 60 }, (_, at) => 600 + ((index * 131 + at * 977) % 5000)) }));
@@ -178,11 +195,23 @@ export async function start(dist, count) {
     if (pathname === "/v1/hosts") return json(response, hosts(transforms(count, turn)));
     if (pathname === "/v1/teams") return json(response, teams(transforms(count, turn)));
     const found = /^\/v1\/teams\/([^/]+)\/transforms\/([^/]+?)(?:\/(status|history|revisions|offsets|tail|logs))?$/.exec(pathname);
-    if (found && request.method === "GET") {
-      const transform = transforms(count, turn).find(({ name }) => name === found[2]);
-      if (!transform) return refuse(response, 404, "E023", "there is no such transform");
+    const transform = found && transforms(count, turn).find(({ name }) => name === found[2]);
+    /** The deployment of the transform. */
+    const deployed = () => {
+      const own = host.deployed.get(`${found[1]}/${found[2]}`);
+      if (own !== undefined || !transform) return own;
       const { inputs, outputs, revision } = transform;
-      if (!found[3]) return json(response, { revision, module: "sha256:0", spec: { inputs, outputs: { all: outputs[0] } } });
+      return { revision, module: "sha256:0", spec: { inputs, outputs: { all: outputs[0] } } };
+    };
+    if (found && !found[3] && request.method === "PUT") {
+      const { view, detail } = await put(request, deployed());
+      if (!view) return refuse(response, 409, "E008", detail);
+      if (!view.dry_run) host.deployed.set(`${found[1]}/${found[2]}`, view);
+      return json(response, view);
+    }
+    if (found && !found[3] && request.method === "GET" && deployed()) return json(response, deployed());
+    if (found && request.method === "GET") {
+      if (!transform || !found[3]) return refuse(response, 404, "E023", "there is no such transform");
       if (found[3] === "status") return json(response, status(transform));
       if (found[3] === "revisions") return json(response, { revisions: [] });
       if (found[3] === "logs") return stream(response, pathname);

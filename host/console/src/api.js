@@ -99,7 +99,10 @@ export async function change(method, path, body, headers = {}) {
     const answer = await send(method, path, { body, headers: { "idempotency-key": crypto.randomUUID?.() ?? String(Math.random()), ...headers } });
     return answer.status === 204 ? null : answer.json();
   } catch (problem) {
-    if (problem.status === 0) problem.hint += ": look if the change was made before you ask for it again";
+    // No answer, or that of a proxy: the host may have made the change.
+    if (problem.status === 0 || (problem.status >= 500 && !problem.code)) {
+      problem.hint = [problem.hint, "look if the change was made before you ask for it again"].filter(Boolean).join(": ");
+    }
     throw problem;
   }
 }
@@ -108,6 +111,9 @@ export async function change(method, path, body, headers = {}) {
 export function unlessChanged(revision) {
   return { "if-match": `"${revision}"` };
 }
+
+/** The header of a deployment that is refused if there is such a transform. */
+export const UNLESS_THERE = { "if-none-match": "*" };
 
 /** The path of a transform. */
 export function path(id, rest = "") {
@@ -119,6 +125,8 @@ export function path(id, rest = "") {
 const LINE_CHARS_MAX = 64 * 1024 * 1024;
 /** Silence after which the connection of a stream is broken: a host writes an empty line every 10 s. */
 const SILENCE_MS = 30_000;
+/** Time after which a stream that was refused is asked for again: a right, or the transform, may come back. */
+export const REFUSED_MS = 30_000;
 /** Time after which a hidden page ends its streams. */
 const HIDDEN_MS = 10_000;
 
@@ -159,7 +167,8 @@ async function lines(path, signal, { opened, take, parse }) {
 
 /**
  * Follows a stream for ever: it is opened again when it breaks. A hidden page has none, since all tabs of a browser share six
- * connections to a host without TLS. `state` is told of each change: "opening", "open", "broken" until it is open again, "refused".
+ * connections to a host without TLS. `state` is told of each change: "opening", "open", "broken" until it is open again, "refused",
+ * which ends it.
  */
 export async function follow(path, signal, take, state, parse = JSON.parse) {
   let wait = 500;

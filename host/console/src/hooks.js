@@ -1,30 +1,42 @@
 // State that views share: the flow, the caller, the address, the time, what they load, and streams that they follow.
 
 import { useEffect, useReducer, useRef, useState } from "preact/hooks";
-import { follow, isUnknown, shown } from "./api.js";
+import { REFUSED_MS, follow, isUnknown, shown } from "./api.js";
 import { flow, hostNow, onFlow, onTransform } from "./store.js";
-import { onCaller } from "./session.js";
+import { currentNotices, onNotices } from "./notices.js";
+import { currentCaller, onCaller } from "./session.js";
 import { route, setQuery } from "./router.js";
 
-function useTurn(subscribe, keys) {
+/** Draws the view again at each change. `current` is what tells whether something has changed. Returns it. */
+function useTurn(subscribe, current, keys = []) {
   const [, turn] = useReducer((turns) => turns + 1, 0);
-  useEffect(() => subscribe(turn), keys);
+  const drawn = current();
+  useEffect(() => {
+    const end = subscribe(turn);
+    // A change may have come since the view was drawn.
+    if (current() !== drawn) turn();
+    return end;
+  }, keys);
+  return drawn;
 }
 
 /** The flow; the view is drawn again when any of it has changed. */
 export function useFlow() {
-  useTurn(onFlow, []);
+  useTurn(onFlow, () => flow.told);
   return flow;
 }
 
 /** One transform of the flow; undefined while there is none. */
 export function useTransform(id) {
-  useTurn((turn) => onTransform(id, turn), [id]);
-  return flow.transforms.get(id);
+  return useTurn((turn) => onTransform(id, turn), () => flow.transforms.get(id), [id]);
 }
 
 export function useCaller() {
-  useTurn(onCaller, []);
+  useTurn(onCaller, currentCaller);
+}
+
+export function useNotices() {
+  return useTurn(onNotices, currentNotices);
 }
 
 export function useRoute() {
@@ -143,7 +155,7 @@ const GATHER_MS = 200;
 
 /**
  * Follows a stream: the newest `keptMax` of its lines, newest first and numbered, and the state of its connection (`follow` in
- * api.js). `isWanted` gets each line with the last one that was kept.
+ * api.js). One that was refused is asked for again. `isWanted` gets each line with the last one that was kept.
  */
 export function useFollowed(address, { keptMax, isWanted, parse }) {
   const [lines, setLines] = useState([]);
@@ -156,6 +168,7 @@ export function useFollowed(address, { keptMax, isWanted, parse }) {
     let timer = null;
     let last = null;
     setLines([]);
+    setConnection({ state: "opening", problem: null });
     const show = () => {
       const come = gathered.reverse();
       gathered = [];
@@ -168,7 +181,18 @@ export function useFollowed(address, { keptMax, isWanted, parse }) {
       gathered.push(last);
       timer ??= setTimeout(show, GATHER_MS);
     };
-    follow(address, end.signal, take, (state, problem = null) => setConnection({ state, problem }), parse);
+    const state = (word, problem = null) => {
+      if (word === "refused") problem.isRetried = true;
+      // A refusal is shown until there is another answer.
+      setConnection((last) => (last.state === "refused" && word === "opening" ? last : { state: word, problem }));
+    };
+    const run = async () => {
+      while (!end.signal.aborted) {
+        await follow(address, end.signal, take, state, parse);
+        await new Promise((done) => setTimeout(done, REFUSED_MS));
+      }
+    };
+    run();
     return () => {
       end.abort();
       clearTimeout(timer);

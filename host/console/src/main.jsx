@@ -2,18 +2,19 @@
 
 import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { get } from "./api.js";
+import { REFUSED_MS, get } from "./api.js";
 import { Deploy } from "./deploy/deploy.jsx";
 import { Errors } from "./errors.jsx";
 import { Flow } from "./flow/flow.jsx";
 import { Hosts } from "./hosts.jsx";
-import { useCaller, useFlow, useRoute } from "./hooks.js";
+import { useCaller, useFlow, useNotices, useRoute } from "./hooks.js";
 import { visible } from "./format.js";
+import { dismiss } from "./notices.js";
 import { currentCaller, setCaller, setToken, token } from "./session.js";
 import { SignIn } from "./sign_in.jsx";
 import { flow as store, health, start } from "./store.js";
 import { TransformView } from "./transform/transform.jsx";
-import { Boundary, Code, Spoken } from "./ui.jsx";
+import { Boundary, Code, ProblemBox, Spoken } from "./ui.jsx";
 
 const PAGES = [
   ["", "Flow"],
@@ -22,9 +23,12 @@ const PAGES = [
   ["errors", "Errors"],
 ];
 
-/** Times after which the host is asked again who the caller is, once it refused the stream: a token has ended, or a right is missing and may come back. */
+/** Time after which the host is asked again who the caller is, once it refused the stream since a token has ended. */
 const ENDED_MS = 1000;
-const REFUSED_MS = 30_000;
+/** Time after which it is asked again in any case: rights may be given, or taken, while the page is shown. */
+const RIGHTS_MS = 60_000;
+/** Longest wait for an answer about the caller: on a connection that is gone none would ever come. */
+const ANSWER_MS_MAX = 60_000;
 
 function App() {
   const { parts } = useRoute();
@@ -36,11 +40,12 @@ function App() {
   const isKept = wasIn.current && parts[0] === "deploy";
   useCaller();
 
+  const answer = (path) => get(path, AbortSignal.timeout(ANSWER_MS_MAX));
   const ask = async () => {
     try {
-      const ways = await get("/v1/sign-in");
+      const ways = await answer("/v1/sign-in");
       try {
-        setCaller(await get("/v1/whoami"));
+        setCaller(await answer("/v1/whoami"));
         setAccess({ state: "in", ways });
       } catch (problem) {
         if (problem.status !== 401) throw problem;
@@ -65,6 +70,22 @@ function App() {
     return () => {
       end.abort();
       clearTimeout(timer);
+    };
+  }, [access]);
+  useEffect(() => {
+    if (!isIn) return undefined;
+    const end = new AbortController();
+    const again = async () => {
+      if (document.hidden) return;
+      // The stream tells of a host that does not answer, and of a token that has ended.
+      const caller = await answer("/v1/whoami").catch(() => null);
+      if (!end.signal.aborted && caller && JSON.stringify(caller) !== JSON.stringify(currentCaller())) setCaller(caller);
+    };
+    const timer = setInterval(again, RIGHTS_MS);
+    document.addEventListener("visibilitychange", again, { signal: end.signal });
+    return () => {
+      end.abort();
+      clearInterval(timer);
     };
   }, [access]);
   useEffect(keys, []);
@@ -106,6 +127,7 @@ function App() {
         )}
       </header>
       <main id="main" tabIndex={-1}>
+        <Notices />
         {access.state === "asking" && (
           <p class="quiet" role="status">
             {access.problem ? `${access.problem.message}: the page tries again` : "Asking the host ..."}
@@ -171,6 +193,26 @@ function Arrival({ title }) {
 function titleOf([first = "", ...rest]) {
   const page = PAGES.find(([path]) => path === first)?.[1] ?? (first === "t" ? "" : first);
   return visible([page, ...rest].filter(Boolean).join(" · "));
+}
+
+/** What went wrong with changes whose page was left before the answer came. */
+function Notices() {
+  const close = (notice) => {
+    dismiss(notice);
+    // The button that had the focus is gone.
+    document.getElementById("main").focus();
+  };
+  return (
+    <div class="notices">
+      {useNotices().map((notice) => (
+        <ProblemBox key={notice.number} about={`${notice.about}: you had left when the answer came.`} problem={notice.problem}>
+          <button type="button" class="small" onClick={() => close(notice)} aria-label={`Dismiss: ${notice.about}`}>
+            Dismiss
+          </button>
+        </ProblemBox>
+      ))}
+    </div>
+  );
 }
 
 /** The connection, in a word; and how many transforms are in trouble, on every page. */

@@ -22,6 +22,8 @@ export const flow = {
   problem: null,
   /** Number of times that the stream has begun. */
   openings: 0,
+  /** Number of times that those who follow all of it were told of changes. */
+  told: 0,
   /** Clock of the host minus that of this machine, in ms. */
   skew: 0,
 };
@@ -111,6 +113,7 @@ function tell() {
   if (areAllDue && (due.size === 0 || start - allToldAt >= FLOW_MS)) {
     areAllDue = false;
     allToldAt = start;
+    flow.told += 1;
     for (const listener of [...ofAll]) listener();
   }
 }
@@ -118,15 +121,16 @@ function tell() {
 /** Follows the stream until the signal says so. */
 export function start(signal) {
   let isFirst = true;
-  const state = (word, problem) => {
+  const state = (word, problem = null) => {
     if (word === "open") {
       // A stream begins with everything, and until then all that is shown is old.
       isFirst = true;
       return;
     }
-    if (flow.state === word) return;
+    // The newest problem counts: the connection may be broken for another reason by now.
+    if (flow.state === word && flow.problem === problem) return;
     flow.state = word;
-    flow.problem = problem ?? null;
+    flow.problem = problem;
     areAllDue = true;
     schedule();
   };
@@ -147,12 +151,15 @@ function forget(view) {
   for (const id of flow.transforms.keys()) {
     if (!there.has(id)) {
       flow.transforms.delete(id);
+      flow.recent.delete(id);
       due.add(id);
     }
   }
 }
 
 // === transforms in words ===
+
+const QUARANTINED = "E213";
 
 /**
  * Returns true for a transform, or a partition, that stopped by itself before a record that failed, and waits for Resume. Just after
@@ -165,6 +172,11 @@ export function isStopped({ state, desired, error }) {
 /** The number of a transform's partitions that stopped by themselves. The others may go on. */
 export function stoppedPartitions({ desired, error, partitions }) {
   return isStopped({ state: "paused", desired, error }) ? (partitions.paused ?? 0) : 0;
+}
+
+/** The names of the hosts that keep a transform off, since they died in its calls: each one until a resume. `status` is the whole one. */
+export function quarantinedOn(status) {
+  return (status?.hosts ?? []).filter(({ error }) => error?.code === QUARANTINED).map(({ host }) => host);
 }
 
 /** "bad" for trouble, "warn" for a warning, "off" for one that is paused, "ok" else. */
@@ -191,8 +203,13 @@ export function stateInWords(transform) {
   const older = running.filter((other) => other !== revision);
   if (transform.desired === "paused") return `paused at revision ${revision}`;
   if (isStopped(transform)) return `stopped before a record that failed${code}: it waits for Resume`;
+  if (error === QUARANTINED) {
+    const rest = running.length > 0 ? `; other hosts run revision ${running.join(", ")}` : "; nothing runs";
+    return `kept off by a host that died in its calls${code}: it waits for Resume${rest}`;
+  }
   if (rollout === "failed") {
-    const rest = older.length > 0 ? `; revision ${older.join(", ")} goes on ${on}` : "; nothing runs";
+    const runs = running.length > 0 ? "; other hosts run it" : "; nothing runs";
+    const rest = older.length > 0 ? `; revision ${older.join(", ")} goes on ${on}` : runs;
     return `revision ${revision} was refused${code}${rest}`;
   }
   if (state === "failed") return `does not work${code}, the host tries again`;

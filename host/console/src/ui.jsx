@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ago, moment, plain, visible } from "./format.js";
 import { link } from "./router.js";
 import { useNow } from "./hooks.js";
+import { tell } from "./notices.js";
 import { health, inWords } from "./store.js";
 
 const MARKS = { ok: "●", warn: "▲", bad: "■", off: "‖" };
@@ -56,11 +57,16 @@ export function WithCodes({ text }) {
     .map((part, index) => (index % 2 === 1 ? <Code of={part} /> : part));
 }
 
-/** A refusal: what is wrong, what helps, and the page of its code. */
-export function ProblemBox({ problem, children }) {
+/** A refusal: what is wrong, what helps, and the page of its code. `about` names the change, where the page does not. */
+export function ProblemBox({ problem, about, children }) {
   if (!problem) return null;
   return (
     <div class="problem" role="alert">
+      {about && (
+        <p>
+          <strong>{visible(about)}</strong>
+        </p>
+      )}
       <p>
         <Mark of="bad" /> {problem.code && <Code of={problem.code} />} <WithCodes text={problem.message} />
       </p>
@@ -139,11 +145,13 @@ export function Confirm({ title, children, verb, command, run, close }) {
   const dialog = useRef(null);
   const [problem, setProblem] = useState(null);
   const [isBusy, setBusy] = useState(false);
+  const isShown = useRef(true);
   useEffect(() => {
     const opener = document.activeElement;
     const shown = dialog.current;
     shown.showModal();
     return () => {
+      isShown.current = false;
       // Nothing outside can have the focus while it is open.
       shown.close();
       opener?.focus?.();
@@ -156,6 +164,8 @@ export function Confirm({ title, children, verb, command, run, close }) {
       await run();
       close();
     } catch (refused) {
+      // The browser's way back leaves an open question as well.
+      if (!isShown.current) tell(title.replace(/\?$/, ""), refused);
       setProblem(refused);
       setBusy(false);
     }

@@ -1,9 +1,10 @@
 // A deployment: drop a module and a spec, check, try on the newest records, deploy, and watch.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { change, exact, get, isUnknown, path, send, unlessChanged } from "../api.js";
+import { UNLESS_THERE, change, exact, get, isUnknown, path, send, unlessChanged } from "../api.js";
 import { bytes, named, quoted, visible } from "../format.js";
 import { useCaller, useLoad } from "../hooks.js";
+import { tell } from "../notices.js";
 import { go, transformLink } from "../router.js";
 import { currentCaller, reason } from "../session.js";
 import { Action, Boundary, Command, Mark, ProblemBox, WithCodes } from "../ui.jsx";
@@ -15,6 +16,8 @@ import { Trial } from "./trial.jsx";
 
 /** Numbers of records to choose from for a trial. The last one is the host's limit. */
 const TRIALS = [20, 100, 1000];
+/** The code of a refusal since another revision is live than the request expects. */
+const CONFLICT = "E008";
 const EXAMPLE = "inputs: [shop.orders]\noutputs: { orders: orders.orders }\nconfig: {}\n";
 
 export function Deploy({ team: givenTeam, name: givenName }) {
@@ -51,14 +54,18 @@ function Form({ known, team: givenTeam, name: givenName }) {
   // The newest verdict and trial, with the content that they are of.
   const [results, setResults] = useState({ of: null });
   const [busy, setBusy] = useState("");
+  // What somebody else has made live, once it was shown: `value` is null if the transform is deleted, and `before` is what it replaced.
+  const [newer, setNewer] = useState({ of: "" });
   const isShown = useRef(true);
   useEffect(() => () => { isShown.current = false; }, []);
   const id = `${team.trim()}/${name.trim()}`;
+  // What Deploy replaces, as far as the page knows; null for nothing.
+  const base = newer.of === id ? newer.value : known;
   const withModule = module ? ` --module=${quoted(module.name)}` : "";
   const hasName = team.trim() !== "" && name.trim() !== "";
   const isWaiting = isReading ? "a file is being read" : busy ? "the host has not answered yet" : undefined;
   const notYet = hasName ? isWaiting : "name the team and the transform";
-  const content = useMemo(() => ({ id, spec, module, signature }), [id, spec, module, signature]);
+  const content = useMemo(() => ({ id, spec, module, signature, base }), [id, spec, module, signature, base]);
   const { verdict, trial } = results.of === content ? results : {};
 
   const takeFiles = async (files) => {
@@ -74,10 +81,9 @@ function Form({ known, team: givenTeam, name: givenName }) {
     if (taken.signature) setSignature(taken.signature);
     if (taken.spec !== undefined) {
       setSpec(taken.spec);
-      const field = (word) => new RegExp(`^\\s*"?${word}"?\\s*:\\s*"?([a-z0-9-]+)"?`, "m").exec(taken.spec)?.[1];
       if (!givenTeam) {
-        setTeam((last) => field("team") ?? last);
-        setName((last) => field("name") ?? last);
+        setTeam((last) => fieldOf(taken.spec, "team") ?? last);
+        setName((last) => fieldOf(taken.spec, "name") ?? last);
       }
     }
     if (taken.module || (module && taken.spec !== undefined)) setSpec(withoutDigest);
@@ -91,8 +97,8 @@ function Form({ known, team: givenTeam, name: givenName }) {
     return body;
   };
   const mayAsk = hasName && !reason(team.trim(), "deploy");
-  // A deployment that came since the spec was loaded is not lost unseen.
-  const headers = known ? unlessChanged(known.revision) : {};
+  // A deployment that the page does not know is not lost unseen.
+  const headers = base ? unlessChanged(base.revision) : UNLESS_THERE;
   const given = useMemo(() => (mayAsk ? { id, form, headers } : null), [mayAsk, content, currentCaller()]);
   const live = useLiveCheck(given);
   const refusal = [verdict?.problem, live.problem].find((problem) => problem && !isUnknown(problem));
@@ -103,6 +109,8 @@ function Form({ known, team: givenTeam, name: givenName }) {
     try {
       show(await run());
     } catch (problem) {
+      // A check or a trial changes nothing: nobody who has left waits for its answer.
+      if (word === "deploy" && !isShown.current) tell(`Deploy ${id}`, problem);
       show({ verdict: { problem } });
     }
     setBusy("");
@@ -116,6 +124,14 @@ function Form({ known, team: givenTeam, name: givenName }) {
     // Somebody who has left meanwhile is not called back.
     if (isShown.current) go(transformLink(id));
     return { verdict: { view } };
+  });
+  const showLive = act("show", async () => {
+    const value = await get(path(id)).catch((problem) => {
+      if (problem.status !== 404) throw problem;
+      return null;
+    });
+    setNewer({ of: id, value, before: base });
+    return {};
   });
   const tryIt = act("try", async () => {
     const newest = new Blob([JSON.stringify({ records: number, inputs: true })], { type: "application/json" });
@@ -131,14 +147,20 @@ function Form({ known, team: givenTeam, name: givenName }) {
       <div class="row tools">
         <label class="filter">
           <span>Team</span>
-          <input value={team} readOnly={Boolean(givenTeam)} onInput={(event) => setTeam(event.currentTarget.value)} />
+          <input value={team} readOnly={Boolean(givenTeam) || busy === "deploy"} onInput={(event) => setTeam(event.currentTarget.value)} />
         </label>
         <label class="filter">
           <span>Name</span>
-          <input value={name} readOnly={Boolean(givenName)} onInput={(event) => setName(event.currentTarget.value)} />
+          <input value={name} readOnly={Boolean(givenName) || busy === "deploy"} onInput={(event) => setName(event.currentTarget.value)} />
         </label>
       </div>
       <SpecEditor spec={spec} setSpec={setSpec} isFixed={busy === "deploy"} problem={refusal} live={live} />
+      {refusal?.code === CONFLICT && (
+        <Action why={isWaiting} onClick={showLive}>
+          Show what is live now
+        </Action>
+      )}
+      {newer.of === id && <Newer {...newer} />}
       <div class="row tools">
         <Action why={notYet ?? reason(team.trim(), "deploy")} onClick={check}>
           Check
@@ -160,13 +182,13 @@ function Form({ known, team: givenTeam, name: givenName }) {
         <span class="quiet" role="status">
           {!hasName && "First name the team and the transform."}
           {isReading && "The page reads the files ..."}
-          {busy && { check: "The host checks it ...", try: "The host runs it ...", deploy: "The host checks and accepts it ..." }[busy]}
+          {busy && { check: "The host checks it ...", show: "The page loads what is live ...", try: "The host runs it ...", deploy: "The host checks and accepts it ..." }[busy]}
         </span>
       </div>
       {(verdict || trial) && (
         // What is written stays, also if an answer is none that can be shown.
         <Boundary>
-          <Verdict verdict={verdict} known={known} />
+          <Verdict verdict={verdict} base={base} />
           {trial && <Trial report={trial} />}
         </Boundary>
       )}
@@ -182,6 +204,17 @@ function withoutDigest(text) {
   return text
     .replace(new RegExp(`${json}\\s*,\\s*|\\s*,\\s*${json}`), "")
     .replace(/^module[ \t]*:[ \t]*["']?sha256:[0-9a-f]*["']?[ \t]*\r?\n/m, "");
+}
+
+/** The text of a field at the top of a spec. Others below it, such as labels, may have the same name. */
+function fieldOf(text, word) {
+  if (!isJson(text)) return new RegExp(`^["']?${word}["']?\\s*:\\s*["']?([a-z0-9-]+)`, "m").exec(text)?.[1];
+  try {
+    const value = JSON.parse(text)[word];
+    return typeof value === "string" ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function isJson(text) {
@@ -238,7 +271,35 @@ function useDrops(box, take) {
   return isOver;
 }
 
-function Verdict({ verdict, known }) {
+/** What is live now, and was not when the page was loaded: Deploy replaces it, with the text that was written before. */
+function Newer({ of, value, before }) {
+  const now = value ? `Revision ${value.revision} of ${of} is live now, which this page had not loaded` : `${of} is deleted by now`;
+  const next = value ? "Deploy replaces it with the text above, and Check shows what that changes" : "Deploy makes it again";
+  return (
+    <div class="verdict" role="status">
+      <p class="state warn">
+        <Mark of="warn" /> {visible(`${now}. ${next}.`)}
+      </p>
+      {value && before && (
+        <>
+          <p>Changes from revision {before.revision} to {value.revision}:</p>
+          <Changes before={before} after={value} />
+        </>
+      )}
+    </div>
+  );
+}
+
+function Changes({ before, after }) {
+  return (
+    <>
+      <DiffText before={specText(before.spec)} after={specText(after.spec)} />
+      {before.module !== after.module && <p>Another module: {visible(after.module.slice(7, 19))}</p>}
+    </>
+  );
+}
+
+function Verdict({ verdict, base }) {
   if (!verdict) return null;
   if (verdict.problem) return <ProblemBox problem={{ ...verdict.problem, message: verdict.problem.message, errors: [] }} />;
   const { view } = verdict;
@@ -253,8 +314,7 @@ function Verdict({ verdict, known }) {
           <Mark of="warn" /> <WithCodes text={warning} />
         </p>
       ))}
-      {known && view.dry_run && <DiffText before={specText(known.spec)} after={specText(view.spec)} />}
-      {known && view.dry_run && known.module !== view.module && <p>Another module: {visible(view.module.slice(7, 19))}</p>}
+      {base && view.dry_run && <Changes before={base} after={view} />}
     </div>
   );
 }

@@ -71,11 +71,12 @@ function Move({ id, transform, done }) {
   const why = reason(team, "operate");
   const isPaused = transform.desired === "paused";
   const notPaused = isPaused ? undefined : "pause it first";
-  // A dry run is of the offsets of one pause: a transform that ran meanwhile has left them.
+  // A dry run is of the offsets of one pause: a transform that ran meanwhile has left them. A question about it ends as well.
   useEffect(() => {
     turn.current += 1;
     setPlan(null);
-  }, [transform.desired]);
+    ask(null);
+  }, [transform.desired, transform.changed_at]);
   const tryIt = async () => {
     turn.current += 1;
     const own = turn.current;

@@ -111,6 +111,7 @@ function Partitions({ id, status }) {
   const shown = isWhole ? rows : rows.slice(0, ROWS_MAX);
   return (
     <section>
+      <ProblemBox problem={status.problem} />
       <div class="row spread">
         <h2>Partitions</h2>
         {(all.length > 8 || text) && <Filter label="Filter" value={text} onInput={(q) => setQuery({ q })} placeholder="topic, host or state" />}

@@ -18,13 +18,13 @@ function colour(name) {
 export function Plot({ title, times, series, show, marks, limit }) {
   const frame = useRef(null);
   const plot = useRef(null);
-  const shown = useRef({ marks, limit });
-  shown.current = { marks, limit };
+  const shown = useRef(null);
+  shown.current = { times, series, marks, limit };
 
   useEffect(() => {
     const draw = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(options(frame.current.clientWidth, series, show, shown), data(times, series), frame.current);
+      plot.current = new uPlot(options(frame.current.clientWidth, series, show, shown), data(shown.current.times, shown.current.series), frame.current);
     };
     draw();
     const palette = matchMedia("(prefers-color-scheme: dark)");

@@ -44,7 +44,9 @@ function Sizes({ status }) {
 
 function LookUp({ id, stores }) {
   const [team] = id.split("/");
-  const [store, setStore] = useState(stores[0]);
+  const [chosen, choose] = useState(stores[0]);
+  // Another revision may have other stores.
+  const store = stores.includes(chosen) ? chosen : stores[0];
   const [key, setKey] = useState("");
   const [recordKey, setRecordKey] = useState("");
   // The newest look-up, with its answer once there is one.
@@ -78,7 +80,7 @@ function LookUp({ id, stores }) {
       <form class="row tools" onSubmit={lookUp}>
         <label class="filter">
           <span>Store</span>
-          <select value={store} onChange={(event) => setStore(event.currentTarget.value)}>
+          <select value={store} onChange={(event) => choose(event.currentTarget.value)}>
             {stores.map((name) => (
               <option value={name}>{name}</option>
             ))}

@@ -6,8 +6,8 @@ import { digits, visible } from "../format.js";
 import { useCaller, useLoad, useTransform } from "../hooks.js";
 import { link, transformLink } from "../router.js";
 import { reason } from "../session.js";
-import { flow, onFlow, stateInWords, stoppedPartitions } from "../store.js";
-import { Action, Ago, Code, Loading, ProblemBox, Spoken, StateOf } from "../ui.jsx";
+import { flow, onFlow, quarantinedOn, stateInWords, stoppedPartitions } from "../store.js";
+import { Action, Ago, Boundary, Code, Loading, ProblemBox, Spoken, StateOf } from "../ui.jsx";
 import { DeadLetters } from "./dead_letters.jsx";
 import { Logs } from "./logs.jsx";
 import { Offsets } from "./offsets.jsx";
@@ -56,7 +56,10 @@ export function TransformView({ id, tab }) {
           </a>
         ))}
       </nav>
-      <Tab id={id} transform={shown} status={status} />
+      {/* A part that fails takes neither the verbs nor the other parts with it. */}
+      <Boundary key={tab}>
+        <Tab id={id} transform={shown} status={status} />
+      </Boundary>
     </section>
   );
 }
@@ -77,6 +80,7 @@ function Head({ id, transform, status, isGone }) {
   const [team] = id.split("/");
   const error = newestError(status.value);
   const isPaused = transform.desired === "paused";
+  const quarantined = quarantinedOn(status.value);
   return (
     <header>
       <div class="row spread">
@@ -93,7 +97,7 @@ function Head({ id, transform, status, isGone }) {
           <Action why={reason(team, "operate")} onClick={() => ask(isPaused ? "resume" : "pause")}>
             {isPaused ? "Resume" : "Pause"}
           </Action>
-          {stoppedPartitions(transform) > 0 && (
+          {!isPaused && (stoppedPartitions(transform) > 0 || quarantined.length > 0) && (
             <Action why={reason(team, "operate")} onClick={() => ask("resume")}>
               Resume
             </Action>
@@ -113,7 +117,7 @@ function Head({ id, transform, status, isGone }) {
       <Spoken>{stateInWords(transform)}</Spoken>
       {error && <LastError id={id} transform={transform} error={error} />}
       <Rollout transform={transform} status={status.value} />
-      {asked && <Verb verb={asked} id={id} transform={transform} close={() => ask(null)} />}
+      {asked && <Verb verb={asked} id={id} transform={transform} quarantined={quarantined} close={() => ask(null)} />}
     </header>
   );
 }
@@ -157,14 +161,15 @@ function Rollout({ transform, status }) {
   if (transform.desired === "paused" || !status || status.rollout.state === "complete") return null;
   const { revision, hosts, rollout } = status;
   const partitions = hosts.flatMap((host) => host.partitions);
-  const done = partitions.filter((partition) => partition.revision === revision).length;
+  const listed = partitions.filter((partition) => partition.revision === revision).length;
+  const done = listed + omittedPartitions({ hosts: hosts.filter((host) => host.revision === revision) });
   const all = partitions.length + omittedPartitions(status);
-  const words = { "in-progress": "is prepared", ready: "is prepared everywhere, and taken over", failed: "was refused" };
+  const words = { "in-progress": "is prepared", ready: "is prepared everywhere, and taken over", failed: quarantinedOn(status).length > 0 ? "waits for Resume" : "was refused" };
   return (
     <div class={`rollout ${rollout.state === "failed" ? "bad" : ""}`}>
       <p>
         Revision {revision} {words[rollout.state] ?? visible(rollout.state)}: {done} of {all} partitions run it
-        {hosts.map((host) => ` · ${host.host} ${host.rollout?.state ?? ""}`)}
+        {hosts.map((host) => ` · ${visible(host.host)} ${host.rollout?.state ?? ""}`)}
       </p>
       <progress max={Math.max(all, 1)} value={done} aria-label={`partitions on revision ${revision}`} />
     </div>
