@@ -10,7 +10,7 @@ use super::client_roles::{CertificateError, ClientRoles};
 use super::oidc::{OidcError, Provider};
 use super::secret::{PREFIX, TokenSecret};
 use super::tokens::Tokens;
-use crate::model::access::{Grant, Principal, PrincipalKind, Role, Scope};
+use crate::model::access::{ADMIN_TOKEN, Grant, Principal, PrincipalKind, Role, Scope};
 use crate::model::codes::Code;
 use crate::model::names::TokenId;
 use crate::model::units::Timestamp;
@@ -158,5 +158,5 @@ impl Access {
 /// Whoever holds the token of the host's configuration.
 fn admin(id: String) -> Principal {
     let grants = vec![Grant { scope: Scope::Cluster, role: Role::Admin }];
-    Principal { kind: PrincipalKind::AdminToken, id, name: "admin".to_owned(), grants, login: None }
+    Principal { kind: PrincipalKind::AdminToken, id, name: ADMIN_TOKEN.to_owned(), grants, login: None }
 }

@@ -4,6 +4,7 @@
 //! browser loads nothing from anywhere else, runs no script but these, and asks this host alone (the policy below).
 
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -58,7 +59,8 @@ pub async fn index(headers: HeaderMap) -> Response {
     responses((status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 304, description = "The client has it already"),
         (status = 404, description = "No such file (E002)")))]
-pub async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Refusal> {
+pub async fn asset(file: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Result<Response, Refusal> {
+    let Path(file) = file.map_err(|error| Refusal::new(Code::NoRoute, error.body_text()))?;
     let found = ASSETS.iter().find(|asset| asset.name == file);
     let missing = || {
         let shown = one_line(cut(&file, SHOWN_BYTES_MAX));

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use utoipa::IntoParams;
 
 use crate::api_types::{DeadLetterList, Form, JsonOrText, Line, RecordContent, RecordOut};
+use crate::deployment::check_inputs;
 use crate::model::codes::Code;
 use crate::model::names::{TopicName, TransformId};
 use crate::model::topic_rights::TopicUse;
@@ -63,6 +64,8 @@ pub async fn list(
         return Err(Refusal::of_field(Code::Query, "limit", message));
     }
     let spec = deployment.spec().map_err(|problems| Refusal::of_fields(Code::SpecRefused, problems))?;
+    // They are records of its inputs.
+    check_inputs(&spec, &shared.state.teams.topic_rights())?;
     let topic = spec.dead_letter_topic;
     // A spec whose failed records have another way may name a topic of others: nothing of that is told.
     let is_own = shared.state.teams.topic_rights().check(&id, TopicUse::Write, &topic).is_ok();

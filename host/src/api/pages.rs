@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -88,7 +89,8 @@ pub async fn error_codes() -> Response {
 #[utoipa::path(get, path = "/errors/{code}", tag = "host", params(("code" = String, Path)),
     responses((status = 200, description = "The page", body = String, content_type = "text/markdown"),
         (status = 404, description = "No such code (E002)")))]
-pub async fn error_page(Path(raw): Path<String>) -> Result<Response, Refusal> {
+pub async fn error_page(raw: Result<Path<String>, PathRejection>) -> Result<Response, Refusal> {
+    let Path(raw) = raw.map_err(|error| Refusal::new(Code::NoRoute, error.body_text()))?;
     let code: Code = raw.parse().map_err(|message: String| Refusal::new(Code::NoRoute, message))?;
     Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], code.entry().page).into_response())
 }

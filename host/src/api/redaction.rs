@@ -28,6 +28,9 @@ use super::access::Caller;
 use super::problem::Refusal;
 use super::shared::{ApiState, Shared, blocking};
 
+/// The roles that may see what guests say of records.
+const GUEST_TEXT: [Role; 3] = [Role::Data, Role::Deploy, Role::Operate];
+
 /// The sight of one caller, by the file of teams and the catalog of one moment.
 pub struct Sight {
     principal: Arc<Principal>,
@@ -37,6 +40,8 @@ pub struct Sight {
     dead_letters: Arc<DeadLetterSources>,
     /// True if the caller has the role `data` in the team of the transform.
     has_data: bool,
+    /// True if the caller may see what guests say of records: log lines, and messages of failures.
+    hears_guests: bool,
     /// True if no rule for a source keeps anything from the caller.
     is_clear: bool,
     /// True if every source has rules, and all of them let callers without `data` see masked records.
@@ -94,6 +99,7 @@ impl Sight {
             catalog: Weak::new(),
             dead_letters: Arc::default(),
             has_data: caller.principal.may_in(team, Role::Data),
+            hears_guests: GUEST_TEXT.iter().any(|role| caller.principal.may_in(team, *role)),
             is_clear: true,
             is_for_viewers: false,
             owners: BTreeSet::new(),

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use crate::access::{OidcOptions, TokenRecord, TokenSecret, TokensError};
 use crate::api_types::{self, CallerView, Line, NewToken, ProviderView, SignInView, TokenList, TokenRequest, TokenView};
 use crate::audit::{Action, AuditEntry};
-use crate::model::access::{Principal, PrincipalKind, Role, Scope};
+use crate::model::access::{ADMIN_TOKEN, Principal, PrincipalKind, Role, Scope};
 use crate::model::codes::Code;
 use crate::model::names::TokenId;
 use crate::model::random::random_u64;
@@ -157,6 +157,10 @@ fn token(request: TokenRequest, secret: &TokenSecret, caller: &Caller, now: Time
     let TokenRequest { name, team, roles, expires_in } = request;
     let mut problems = Vec::new();
     let mut problem = |field: &str, message: String| problems.push(Problem { field: field.to_owned(), message });
+    // Revisions name their authors: nobody writes in the name of the host's own token.
+    if name == ADMIN_TOKEN {
+        problem("name", format!("{ADMIN_TOKEN:?} is the name of the host's admin token"));
+    }
     let name = name.parse().map_err(|error| problem("name", format!("{error}"))).ok();
     let team = team.map(|team| team.parse()).transpose().map_err(|error| problem("team", format!("{error}"))).ok();
     let roles: Result<BTreeSet<Role>, String> = roles.iter().map(|role| role.parse()).collect();

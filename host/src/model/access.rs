@@ -40,6 +40,9 @@ pub struct Grant {
     pub role: Role,
 }
 
+/// The name of the caller with the token of the host's configuration. No other token has it.
+pub const ADMIN_TOKEN: &str = "admin";
+
 /// The way in which a caller was recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -564,6 +564,7 @@ async fn a_token_is_refused_field_by_field() {
     };
     check("name", json!("")).await;
     check("name", json!("a b")).await;
+    check("name", json!("admin")).await;
     check("team", json!("*")).await;
     check("roles", json!([])).await;
     check("roles", json!(["view", "root"])).await;

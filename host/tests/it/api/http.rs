@@ -239,6 +239,8 @@ async fn bad_requests_are_refused_with_their_code() {
         ("GET", &format!("/v1/modules/sha256:{}", "0".repeat(64)), None, "", 404, "E024"),
         ("GET", "/v2/transforms", None, "", 404, "E002"),
         ("GET", "/errors/E999", None, "", 404, "E002"),
+        ("GET", "/errors/%ff", None, "", 404, "E002"),
+        ("GET", "/console/%ff", None, "", 404, "E002"),
         ("PATCH", STRIP, json, "{}", 405, "E003"),
         ("BREW", "/healthz", None, "", 405, "E003"),
         ("PUT", STRIP, None, "inputs: []", 415, "E006"),

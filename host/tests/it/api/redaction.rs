@@ -131,6 +131,11 @@ async fn without_rules_records_are_as_they_were() {
     }
     let (view, _) = guarded.token(&guarded.admin, "orders", &["view"]).await;
     guarded.ask(&view, "GET", &format!("{STRIP}/tail")).await.refused(403, "E076");
+    // What a guest says may quote a record.
+    let status = guarded.ask(&view, "GET", &format!("{STRIP}/status")).await.expect(200).to_string();
+    assert!(!status.contains("secret") && status.contains("E101"), "{status}");
+    let (operate, _) = guarded.token(&guarded.admin, "orders", &["operate"]).await;
+    assert!(guarded.ask(&operate, "GET", &format!("{STRIP}/status")).await.text.contains("secret-status"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

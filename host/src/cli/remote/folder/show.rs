@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::model::text::brief;
 use crate::model::units::Bytes;
@@ -156,7 +157,7 @@ fn change_text(folder: &str, change: &Change<'_>) -> String {
             let head =
                 writeln!(out, "{}: create ({}), module {module}{}", to.id, name(to.file.display()), size(to.module.bytes()));
             head.and_then(|()| {
-                fields.iter().try_for_each(|it| writeln!(out, "  + {}: {}", name(&it.field), value(it.to.as_ref())))
+                fields.iter().try_for_each(|it| writeln!(out, "  + {}: {}", name(&it.field), value(it.to.as_deref())))
             })
         }
         Change::Update(update) => update_text(&mut out, folder, update),
@@ -195,9 +196,9 @@ fn update_text(out: &mut String, folder: &str, update: &Update<'_>) -> std::fmt:
     for Difference { field, from, to } in fields {
         let field = name(field);
         match (from, to) {
-            (None, to) => writeln!(out, "  + {field}: {}", value(to.as_ref()))?,
-            (from, None) => writeln!(out, "  - {field}: {}", value(from.as_ref()))?,
-            (from, to) => writeln!(out, "  ~ {field}: {} -> {}", value(from.as_ref()), value(to.as_ref()))?,
+            (None, to) => writeln!(out, "  + {field}: {}", value(to.as_deref()))?,
+            (from, None) => writeln!(out, "  - {field}: {}", value(from.as_deref()))?,
+            (from, to) => writeln!(out, "  ~ {field}: {} -> {}", value(from.as_deref()), value(to.as_deref()))?,
         }
     }
     if fields.is_empty() && module_from.is_none() {
@@ -218,6 +219,6 @@ fn name(name: impl Display) -> String {
     brief(name, NAME_BYTES_MAX)
 }
 
-fn value(value: Option<&serde_json::Value>) -> String {
-    value.map_or(NOTHING.to_owned(), |value| brief(value, VALUE_BYTES_MAX))
+fn value(value: Option<&RawValue>) -> String {
+    value.map_or(NOTHING.to_owned(), |value| brief(value.get(), VALUE_BYTES_MAX))
 }
