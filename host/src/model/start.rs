@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -108,7 +109,11 @@ impl<'de> Deserialize<'de> for StartSpec {
                 let start = match field.as_str() {
                     "timestamp" => StartSpec::Timestamp(map.next_value()?),
                     "ago" => StartSpec::Ago(map.next_value()?),
-                    "offsets" => StartSpec::Offsets(map.next_value()?),
+                    "offsets" => {
+                        let Unique(topics) = map.next_value::<Unique<String, Unique<i32, i64>>>()?;
+                        let topics = topics.into_iter().map(|(topic, Unique(of_topic))| (topic, of_topic));
+                        StartSpec::Offsets(topics.collect())
+                    }
                     other => return Err(A::Error::unknown_field(other, FIELDS)),
                 };
                 match map.next_key::<String>()? {
@@ -119,6 +124,36 @@ impl<'de> Deserialize<'de> for StartSpec {
         }
 
         deserializer.deserialize_any(Words)
+    }
+}
+
+/// A map whose keys are unique as what they are read as: `0` and `"0"` are one partition.
+struct Unique<K, V>(BTreeMap<K, V>);
+
+impl<'de, K: Deserialize<'de> + Ord + fmt::Display, V: Deserialize<'de>> Deserialize<'de> for Unique<K, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<K, V>(PhantomData<(K, V)>);
+
+        impl<'de, K: Deserialize<'de> + Ord + fmt::Display, V: Deserialize<'de>> Visitor<'de> for Entries<K, V> {
+            type Value = Unique<K, V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Unique<K, V>, A::Error> {
+                let mut unique = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<K, V>()? {
+                    if unique.contains_key(&key) {
+                        return Err(A::Error::custom(format_args!("{key} is there twice")));
+                    }
+                    unique.insert(key, value);
+                }
+                Ok(Unique(unique))
+            }
+        }
+
+        deserializer.deserialize_map(Entries(PhantomData))
     }
 }
 
@@ -175,6 +210,14 @@ mod tests {
         );
         check(r#"{"ago":"1h 30m"}"#, "{ago: 1h 30m}", StartSpec::Ago(Span::ms(5_400_000)));
         check(r#"{"offsets":{"t":{"3":17}}}"#, "{offsets: {t: {3: 17}}}", offsets(3, 17));
+    }
+
+    #[test]
+    fn a_partition_has_one_offset() {
+        let twice = |error: String| assert!(error.contains("0 is there twice"), "{error}");
+        twice(serde_json::from_str::<StartSpec>(r#"{"offsets":{"t":{"0":0,"0":5}}}"#).expect_err("twice").to_string());
+        let yaml = br#"{offsets: {t: {0: 0, "0": 5}}}"#;
+        twice(crate::model::yaml::one::<StartSpec>(yaml).expect_err("twice").to_string());
     }
 
     #[test]
