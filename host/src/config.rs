@@ -28,7 +28,7 @@ use crate::cluster;
 use crate::guest::ModuleOptions;
 use crate::guest::compile::{self, Compiler};
 use crate::model::authority::Authority;
-use crate::model::text::cut;
+use crate::model::text::{cut, without_user};
 use crate::model::units::{Bytes, Span};
 use crate::otlp::{self, OtlpOptions};
 use crate::positions;
@@ -149,7 +149,7 @@ impl Flags {
 
     fn server(&self) -> Result<ServerOptions, String> {
         if let Some(url) = self.advertise.as_ref().filter(|url| Authority::of_url(url).is_none()) {
-            return Err(format!("--advertise {url:?} is not a URL such as http://host:8080"));
+            return Err(format!("--advertise {:?} is not a URL such as http://host:8080", without_user(url)));
         }
         // An empty variable of the environment names no host.
         let allowed_hosts = self.allowed_hosts.iter().filter(|name| !name.trim().is_empty());
@@ -482,6 +482,8 @@ mod tests {
         let options = of("https://otel.example").expect("valid").otlp.expect("given");
         assert_eq!((options.ca, options.queue_max), (None, 2048));
         assert_eq!(of("").expect("valid").otlp, None);
+        let refused = of("https://user:secret@otel.example").expect_err("it has a password");
+        assert!(!refused.message.contains("secret"), "{}", refused.message);
         assert!(of("otel.example:4318").is_err_and(|error| error.message.starts_with("--otlp-endpoint: ")));
     }
 

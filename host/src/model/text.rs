@@ -26,6 +26,16 @@ pub fn brief(value: impl fmt::Display, bytes_max: usize) -> String {
     text
 }
 
+/// Leaves out the user and the password of a URL, for messages.
+pub fn without_user(url: &str) -> Cow<'_, str> {
+    let (scheme, rest) = url.split_at(url.find("//").map_or(0, |at| at + 2));
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    match authority.rfind('@') {
+        Some(end) => format!("{scheme}***{}", &rest[end..]).into(),
+        None => url.into(),
+    }
+}
+
 /// Escapes every control character, line breaks and tabs included: the result is one line.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     escape(text, is_control)
@@ -129,6 +139,13 @@ mod tests {
         assert_eq!(one_line(text), in_one_line);
         assert_eq!(lines(text), in_lines);
         assert_eq!(OneLine(text).to_string(), in_one_line);
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        assert_eq!(without_user("http://u:p@w@host:1/a@b"), "http://***@host:1/a@b");
+        assert_eq!(without_user("u:p@host"), "***@host");
+        assert_eq!(without_user("http://host:1/a@b"), "http://host:1/a@b");
     }
 
     #[test]

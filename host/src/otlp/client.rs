@@ -9,6 +9,7 @@ use ureq::Agent;
 use ureq::http::Uri;
 
 use crate::model::authority::Authority;
+use crate::model::text::without_user;
 use crate::trust::{Trust, TrustError};
 
 /// Largest answer: a collector says how much of a request it took.
@@ -38,7 +39,9 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self, String> {
         let url = text.trim_end_matches('/');
         let is_url = Authority::of_url(url).is_some() && url.parse::<Uri>().is_ok_and(|uri| uri.query().is_none());
-        is_url.then(|| Self(url.to_owned())).ok_or_else(|| format!("{text:?} is not a URL such as http://localhost:4318"))
+        is_url
+            .then(|| Self(url.to_owned()))
+            .ok_or_else(|| format!("{:?} is not a URL such as http://localhost:4318", without_user(text)))
     }
 }
 
