@@ -18,9 +18,8 @@ fn workload(cluster: &str, seed: &Seed) -> (Job, Vec<Message>, ByKey) {
     let job = Job::new(cluster, "field-strip", 4, guests::field_strip(), spec["config"].clone());
     let mut expected = ByKey::new();
     let messages = Generator::new(seed.value()).take(RECORDS).map(|event| {
-        if let Some(out) = event.expected() {
-            expected.entry(Some(out.key)).or_default().push(out.value);
-        }
+        let out = event.expected();
+        expected.entry(Some(out.key)).or_default().push(out.value);
         Message { key: Some(event.key), value: event.value, headers: event.headers, ..Message::default() }
     });
     let messages = messages.collect();

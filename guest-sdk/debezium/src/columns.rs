@@ -1,9 +1,10 @@
 //! The columns that a configuration asks for, found in a row.
 
-use crate::envelope::{Event, EventError};
+use crate::decimal::is_variable_scale;
+use crate::envelope::{Event, EventError, name_of};
 use crate::filler::may_be_filler;
 use crate::json::text::unescape;
-use crate::json::{JsonError, Members, Value};
+use crate::json::{JsonError, Kind, Members, Value};
 use crate::unavailable::Placeholder;
 
 /// Names of columns, each with a number.
@@ -12,6 +13,8 @@ pub struct Columns {
     names: Vec<String>,
     /// Numbers of the columns by the length of their names: one look tells most unwanted columns apart.
     by_len: Vec<Vec<usize>>,
+    /// Numbers of the columns that conditions look at.
+    compared: Vec<usize>,
     placeholder: Placeholder,
 }
 
@@ -41,6 +44,9 @@ pub enum RowError {
          it: set REPLICA IDENTITY FULL on the table"
     )]
     Unavailable(String),
+    /// A value that a condition cannot be compared with, so that the condition would never hold.
+    #[error("a condition cannot look at `{0}`: it is {1}")]
+    Compared(String, &'static str),
 }
 
 // === impl Columns ===
@@ -55,6 +61,15 @@ impl Columns {
         self.names.push(name.to_owned());
         self.by_len.resize(self.by_len.len().max(name.len() + 1), Vec::new());
         self.by_len[name.len()].push(column);
+        column
+    }
+
+    /// The number of a column that a condition looks at, new or known. [`CompleteRow::need`] refuses its objects and arrays.
+    pub(crate) fn add_compared(&mut self, name: &str) -> usize {
+        let column = self.add(name);
+        if !self.compared.contains(&column) {
+            self.compared.push(column);
+        }
         column
     }
 
@@ -207,8 +222,15 @@ impl<'a> CompleteRow<'a> {
         self.before.as_ref()?.get(column).filter(|value| !self.columns.is_unavailable(*value))
     }
 
-    /// The value of a column without which nothing can be said about the row.
+    /// The value of a column without which nothing can be said about the row. The column of a
+    /// [`Condition`](crate::Condition) has one that the condition can be compared with.
     pub fn need(&self, column: usize) -> Result<Value<'a>, RowError> {
-        self.get(column)?.ok_or_else(|| RowError::NoColumn(self.columns.name(column).to_owned()))
+        let name = || self.columns.name(column).to_owned();
+        let value = self.get(column)?.ok_or_else(|| RowError::NoColumn(name()))?;
+        if self.columns.compared.contains(&column) && matches!(value.kind(), Kind::Array | Kind::Object) {
+            let found = if is_variable_scale(value) { "a decimal, which comes encoded" } else { name_of(value) };
+            return Err(RowError::Compared(name(), found));
+        }
+        Ok(value)
     }
 }

@@ -50,11 +50,12 @@ impl Condition {
                 word => words.push(word.to_string().into_bytes()),
             }
         }
-        Ok(Condition { column: columns.add(&spec.field), texts, words })
+        Ok(Condition { column: columns.add_compared(&spec.field), texts, words })
     }
 
     /// Returns true if the condition holds for this value of its column. Numbers are compared as they are written: 1.0
-    /// is not 1.
+    /// is not 1. It holds for no object and no array: take the value from
+    /// [`CompleteRow::need`](crate::CompleteRow::need), which refuses them.
     pub fn holds(&self, value: Value<'_>) -> bool {
         match value.kind() {
             Kind::Text(text) if text.contains(&b'\\') => {
@@ -64,5 +65,47 @@ impl Condition {
             Kind::Text(text) => self.texts.iter().any(|candidate| candidate == text),
             _ => self.words.iter().any(|candidate| candidate == value.text()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+    use crate::json::scan::Index;
+    use crate::{CompleteRow, Event};
+
+    #[track_caller]
+    fn check(status: &str, expected: Result<bool, &str>) {
+        let values = serde_json::json!([4, "gone", null]).as_array().expect("an array").clone();
+        let spec = ConditionSpec { field: "status".to_owned(), r#in: values };
+        let mut columns = Columns::default();
+        let condition = Condition::new("drop_when", spec, &mut columns).expect("it has values");
+        let text = format!(r#"{{"before":null,"after":{{"status":{status}}},"op":"c"}}"#);
+        let mut index = Index::default();
+        let root = json::read(text.as_bytes(), &mut index).expect("the case is JSON");
+        let event = Event::read(root).expect("it is an event").expect("it is no tombstone");
+        let row = CompleteRow::of_event(&columns, &event).expect("it has a row");
+        match (row.need(condition.column).map(|value| condition.holds(value)), expected) {
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{status}: {error}"),
+            (found, expected) => {
+                assert_eq!(found.map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_condition_looks_at_single_values_alone() {
+        check("4", Ok(true));
+        check("\"gone\"", Ok(true));
+        check(r#""\u0067one""#, Ok(true));
+        check("null", Ok(true));
+        check("5", Ok(false));
+        check("\"4\"", Ok(false));
+        // Oracle's NUMBER 4, without a schema.
+        check(r#"{"scale":0,"value":"BA=="}"#, Err("cannot look at `status`: it is a decimal, which comes encoded"));
+        check(r#"{"a":4}"#, Err("it is a JSON object"));
+        check("[4]", Err("it is a JSON array"));
+        check(r#"["__debezium_unavailable_value"]"#, Err("was not sent"));
     }
 }

@@ -96,6 +96,13 @@ pub enum EventError {
          is a flat row, set `envelope: flat`"
     )]
     NoSource,
+    /// A row whose columns have the names of an envelope's members, too, but no envelope of Debezium: that has its rows, at
+    /// least as null, or no members but its own.
+    #[error(
+        "the value has an `op`, a `source` and columns beside them, but neither `before` nor `after`, and is no envelope for \
+         certain. If it is a flat row, set `envelope: flat`"
+    )]
+    OtherMembers,
     /// A flat row where the configuration expects an envelope.
     #[error("the value has no `op`, but the configuration says `envelope: debezium`")]
     NotAnEnvelope,

@@ -39,6 +39,9 @@ pub enum KeyError {
     /// A column that no key can have.
     #[error("the record's key has {1} as `{0}`, so that it cannot be kept whole")]
     Column(String, &'static str),
+    /// A column that has two values, of which nothing says which one counts.
+    #[error("the record's key has `{0}` twice")]
+    Repeated(String),
     /// A decimal in base64, in a row that is to say its key.
     #[error("the row has {ENCODED} as `{0}`, of which no key can be made")]
     Encoded(String),
@@ -112,6 +115,7 @@ impl KeyColumns {
     fn whole<'a>(&self, columns: &Columns, row: Value<'_>) -> Result<Option<RowKey<'a>>, KeyError> {
         let Some(mut members) = row.members() else { return Ok(None) };
         let mut text = vec![b'{'];
+        let mut seen: Vec<usize> = Vec::with_capacity(self.columns.len());
         let mut found = 0;
         let mut count = 0;
         let mut is_of_one_table = false;
@@ -119,9 +123,15 @@ impl KeyColumns {
         while let Some((name, value)) = members.next().map_err(KeyError::Malformed)? {
             let plain = plain_name(name).map_err(KeyError::Malformed)?;
             is_of_one_table |= *plain == *PHYSICAL_TABLE.as_bytes();
-            let is_wanted =
-                columns.find(&plain).is_some_and(|column| self.columns.iter().any(|(known, _)| *known == column));
+            let wanted = columns.find(&plain).filter(|column| self.columns.iter().any(|(known, _)| known == column));
+            let is_wanted = wanted.is_some();
             count += 1;
+            if let Some(column) = wanted {
+                if seen.contains(&column) {
+                    return Err(KeyError::Repeated(columns.name(column).to_owned()));
+                }
+                seen.push(column);
+            }
             if is_wanted && (value.is_null() || columns.is_unavailable(value)) {
                 continue;
             }
@@ -145,9 +155,6 @@ impl KeyColumns {
         }
         if let Some((name, kind)) = bad {
             return Err(KeyError::Column(name, kind));
-        }
-        if found > self.columns.len() {
-            return Err(KeyError::Malformed(JsonError::Structure));
         }
         text.pop();
         text.push(b'}');
@@ -302,7 +309,11 @@ mod tests {
         check(&one, "{", Err("not JSON"));
         check(&one, "", Err("not JSON"));
         check(&one, r#"{"line":7,"__dbz__physicalTableIdentifier":"eu"}"#, Err("but not `id`"));
-        check(&one, r#"{"id":7,"id":8}"#, Err("not JSON"));
+        check(&one, r#"{"id":7,"id":8}"#, Err("has `id` twice"));
+        check(&one, r#"{"id":7,"\u0069d":null}"#, Err("has `id` twice"));
+        check(&["a", "b"], r#"{"a":1,"a":2}"#, Err("has `a` twice"));
+        check(&["a", "b"], r#"{"a":1,"b":2,"a":1}"#, Err("has `a` twice"));
+        check(&["a", "b"], r#"{"b":2,"a":1}"#, Ok(Some((r#"{"b":2,"a":1}"#, false))));
         check(&one, r#"{"id":7,"place":{"x":1}}"#, Err("has a JSON object as `place`"));
         check(&one, r#"{"id":[7]}"#, Err("has a JSON array as `id`"));
     }

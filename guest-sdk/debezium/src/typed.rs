@@ -73,7 +73,7 @@ pub struct Change<T> {
 /// # }
 /// ```
 pub trait Connector {
-    /// The connector's `unavailable.value.placeholder`.
+    /// The connector's `unavailable.value.placeholder`, as [`Placeholder::new`] takes it: a text, or `hex:` and digits.
     const UNAVAILABLE_VALUE_PLACEHOLDER: &'static str = UNAVAILABLE_VALUE_PLACEHOLDER;
     /// The form of the events.
     const ENVELOPE: Envelope = Envelope::Auto;

@@ -17,6 +17,7 @@ use crate::json::text::unescape;
 use crate::json::{self, Elements, JsonError, Kind, Value};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
@@ -39,12 +40,17 @@ static STANDARD_PLACEHOLDER: LazyLock<Placeholder> = LazyLock::new(|| Placeholde
 // === impl Placeholder ===
 
 impl Placeholder {
-    /// A placeholder by the connector's setting. An empty one would make every empty text a value that was not sent.
+    /// A placeholder by the connector's setting: a text, or `hex:` and the hexadecimal digits of its bytes. An empty one
+    /// would make every empty text a value that was not sent.
     ///
     /// # Errors
-    /// Fails if it is empty.
+    /// Fails if it is empty, or if `hex:` stands before something else than the digits of a UTF-8 text.
     pub fn new(text: &str) -> Result<Self, String> {
-        match text {
+        let text = match text.strip_prefix("hex:") {
+            Some(digits) => Cow::Owned(text_of_hex(digits)?),
+            None => Cow::Borrowed(text),
+        };
+        match &*text {
             "" => Err("the placeholder of unavailable values is empty".to_owned()),
             UNAVAILABLE_VALUE_PLACEHOLDER => Ok(STANDARD_PLACEHOLDER.clone()),
             text => Ok(Placeholder::of(text)),
@@ -136,6 +142,23 @@ impl Default for Placeholder {
     fn default() -> Self {
         STANDARD_PLACEHOLDER.clone()
     }
+}
+
+/// The text whose bytes these hexadecimal digits are.
+fn text_of_hex(digits: &str) -> Result<String, String> {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => u8::try_from(digit(*high)? * 16 + digit(*low)?).ok(),
+        _ => None,
+    };
+    let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
+    let bytes = bytes.ok_or_else(|| {
+        format!(
+            "the placeholder of unavailable values has {digits:?} after `hex:`, which are no pairs of hexadecimal digits"
+        )
+    })?;
+    String::from_utf8(bytes)
+        .map_err(|_| format!("the placeholder of unavailable values has {digits:?} after `hex:`, which is no UTF-8 text"))
 }
 
 fn is_byte(digits: &[u8], byte: u8) -> bool {
@@ -242,5 +265,30 @@ mod tests {
             check(&placeholder, mark, expected);
         }
         assert!(Placeholder::new("").is_err());
+    }
+
+    #[test]
+    fn a_placeholder_may_be_set_as_hexadecimal_digits() {
+        for setting in ["hex:5f5f6e6f6e65", "hex:5F5f6E6f6e65"] {
+            let placeholder = Placeholder::new(setting).expect("the digits are those of a text");
+            check(&placeholder, r#""__none""#, true);
+            check(&placeholder, r#""X19ub25l""#, true);
+            check(&placeholder, r#""5f5f6e6f6e65""#, true);
+            check(&placeholder, r#""hex:5f5f6e6f6e65""#, false);
+            check(&placeholder, r#""__debezium_unavailable_value""#, false);
+        }
+        // Debezium knows the prefix as it is written here alone.
+        check(&Placeholder::new("HEX:5f").expect("it is a text"), r#""HEX:5f""#, true);
+        for (setting, part) in [
+            ("hex:", "is empty"),
+            ("hex:5f5", "no pairs of hexadecimal digits"),
+            ("hex:+f", "no pairs of hexadecimal digits"),
+            ("hex:5f 5f", "no pairs of hexadecimal digits"),
+            ("hex:é", "no pairs of hexadecimal digits"),
+            ("hex:ff", "no UTF-8"),
+        ] {
+            let error = Placeholder::new(setting).expect_err(setting);
+            assert!(error.contains(part), "{setting}: {error}");
+        }
     }
 }

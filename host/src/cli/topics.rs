@@ -14,15 +14,15 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use crate::api_types::{TopicList, TopicSettings, TopicView};
+use crate::api_types::{TopicList, TopicSettings};
 use crate::model::names::TopicName;
 use crate::ports::Log;
 
 use self::consume::{ConsumeArgs, Reading};
 use self::on_host::OnHost;
 use self::on_kafka::OnKafka;
-use self::produce::ProduceArgs;
-use self::show::{CreateArgs, DescribeArgs, ListArgs};
+use self::produce::{ProduceArgs, Rules};
+use self::show::{CreateArgs, DescribeArgs, ListArgs, TopicDetails};
 use super::error::{Error, Result};
 use super::remote::Remote;
 use super::text::Output;
@@ -82,9 +82,13 @@ trait Topics {
     /// All topics. Offsets may be left out.
     fn list(&self) -> Result<TopicList>;
 
-    fn describe(&self, topic: &TopicName) -> Result<TopicView>;
+    fn describe(&self, topic: &TopicName) -> Result<TopicDetails>;
 
-    fn create(&self, topic: &TopicName, settings: &TopicSettings) -> Result<TopicView>;
+    /// Creates the topic. One that is there stays as it is, and is refused if it is known to have other settings.
+    fn create(&self, topic: &TopicName, settings: &TopicSettings) -> Result<TopicDetails>;
+
+    /// The rules of the topic for records that are written.
+    fn rules(&self, topic: &TopicName) -> Result<Rules>;
 
     /// Writes records: lines of JSON, a few of them.
     fn produce(&self, topic: &TopicName, lines: &[u8]) -> Result<usize>;

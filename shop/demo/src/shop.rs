@@ -61,10 +61,8 @@ fn trade(api: &Api, seed: u64, rate: u32, closed: &AtomicBool) -> anyhow::Result
         api.write(crate::INPUT, &lines.join("\n"))?;
         for event in round {
             written.events += 1;
-            if let Some(expected) = event.expected() {
-                let value = expected.value.map(text);
-                written.expected.entry(text(expected.key)).or_default().push(value);
-            }
+            let expected = event.expected();
+            written.expected.entry(text(expected.key)).or_default().push(expected.value.map(text));
         }
         next += Duration::from_secs(1) / ROUNDS_PER_SECOND;
         std::thread::sleep(next.saturating_duration_since(Instant::now()));

@@ -51,6 +51,6 @@ fn log_ignored(why: IgnoreReason, offset: i64) {
         IgnoreReason::ForeignTombstone => {
             log::debug!("offset {offset}: a tombstone whose key does not say which order it is for")
         }
-        IgnoreReason::Message | IgnoreReason::DroppedAtOnce => {}
+        IgnoreReason::Message => {}
     }
 }

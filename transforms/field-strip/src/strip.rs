@@ -29,8 +29,6 @@ pub enum Action<'a> {
 /// Why a record leads to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IgnoreReason {
-    /// The order is to be dropped, and was never written.
-    DroppedAtOnce,
     Truncate,
     Message,
     /// A tombstone whose key does not say which order it is for.
@@ -137,16 +135,13 @@ fn upsert<'a, 'e>(
             (Cow::Owned(key), moved_from)
         }
     };
-    let is_dropped = change.is_dropped()?;
-    let action = match event.row_op {
-        // Under a new key nothing has been written. After a snapshot or an update something may have been: under an
-        // earlier status, or an earlier configuration.
-        Op::Create if is_dropped => Action::Ignore(IgnoreReason::DroppedAtOnce),
-        _ if is_dropped => Action::Delete(key),
-        _ => {
-            change.write(out, items)?;
-            Action::Put(key)
-        }
+    // An order may have been written under the key of a create, too: before a truncate, or under an earlier configuration
+    // before the topic is read again.
+    let action = if change.is_dropped()? {
+        Action::Delete(key)
+    } else {
+        change.write(out, items)?;
+        Action::Put(key)
     };
     Ok(Verdict { moved_from, action })
 }

@@ -1,7 +1,7 @@
 //! The company of a product in orders, and its recommendations. Pure.
 //!
 //! Purchases are counted by other product and span of days. A weight is made of the counts when it is needed. So
-//! nothing is rounded before, the order of records does not matter, and a purchase that is taken back leaves no trace.
+//! nothing is rounded before, the order of records does not matter while no pair is forgotten, and a purchase that is taken back leaves no trace.
 
 use crate::config::Config;
 use sandbar_debezium::Id;

@@ -97,15 +97,19 @@ impl<'a> Parts<'a> {
         if is_flattened && !has_row {
             return Ok(false);
         }
+        let is_whole = self.known_count == self.count;
+        let has_row_member = self.before.is_some() || self.after.is_some();
+        if is_text && is_object(self.source) && !has_row_member && !is_whole {
+            return Err(EventError::OtherMembers);
+        }
         if is_text && (has_row || is_object(self.source)) {
             return Ok(true);
         }
-        let is_whole = self.known_count == self.count;
         if self.op.is_some() && (has_row || is_whole) {
             return Ok(true);
         }
         // An audit table may have columns of these names. Taken for an envelope, a row whose `op` is d would be a delete.
-        if self.op.is_some() && (self.before.is_some() || self.after.is_some()) {
+        if self.op.is_some() && has_row_member {
             return Err(EventError::NoSource);
         }
         if let Some(foreign) = self.foreign_event() {

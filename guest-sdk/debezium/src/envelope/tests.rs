@@ -95,6 +95,26 @@ fn a_row_of_an_audit_table_is_no_envelope() {
 }
 
 #[test]
+fn a_row_with_an_op_and_a_source_is_no_envelope() {
+    for op in ["c", "r", "u", "d", "t", "m", "paid"] {
+        let row = format!(r#"{{"order_id":1,"op":"{op}","source":{{"channel":"web"}},"status":"new"}}"#);
+        auto(
+            &row,
+            Err("neither `before` nor `after`, and is no envelope for certain. If it is a flat row, set `envelope: flat`"),
+        );
+        auto(&format!(r#"{{"schema":{{}},"payload":{row}}}"#), Err("neither `before` nor `after`"));
+        check(Envelope::Flat, &row, Ok(Some((Op::Flat, "-", row.as_str()))));
+    }
+    let row = r#"{"order_id":1,"op":"d","source":{"channel":"web"},"__deleted":"false"}"#;
+    auto(row, Ok(Some((Op::Flat, "-", row))));
+    // Truncates and messages have no rows, and no members but Debezium's.
+    auto(r#"{"op":"t","source":{},"ts_ms":1,"ts_us":1,"ts_ns":1,"transaction":null}"#, Ok(Some((Op::Truncate, "-", "-"))));
+    auto(r#"{"op":"m","source":{},"ts_ms":1,"message":{},"transaction":null}"#, Ok(Some((Op::Message, "-", "-"))));
+    auto(r#"{"op":"d","before":null,"source":{},"region":"eu"}"#, Ok(Some((Op::Delete, "-", "-"))));
+    check(Envelope::Debezium, r#"{"op":"m","source":{},"region":"eu"}"#, Ok(Some((Op::Message, "-", "-"))));
+}
+
+#[test]
 fn a_flat_row_has_its_own_op() {
     for (text, expected) in [
         (r#"{"after":{"n":1},"op":"c"}"#, (Op::Create, Op::Create)),

@@ -21,6 +21,7 @@ use crate::model::authority::Authority;
 use crate::model::codes::Code;
 use crate::model::json;
 use crate::model::random::{random_id, random_u64};
+use crate::model::text::without_user;
 use crate::model::units::Backoff;
 
 use super::super::error::{Error, Kind, Result};
@@ -43,6 +44,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(180);
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Largest answer that is taken: the report of a dry run is the largest.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
+/// Bytes above which a body may be too large for a host: it takes no larger module, unless its operator has raised the limit.
+const LARGE_BODY_BYTES: usize = 32 << 20;
 
 /// The API of a host, which answers for its cluster.
 #[derive(Debug)]
@@ -88,7 +91,7 @@ impl Client {
         let authority = Authority::of_url(url).filter(|_| url.parse::<ureq::http::Uri>().is_ok());
         let Some((authority, port)) = authority else {
             let hint = "it looks like http://localhost:8080 or https://sandbar.example";
-            return Err(Error::usage(format_args!("{url:?} is not the URL of a host")).with_hint(hint));
+            return Err(Error::usage(format_args!("{:?} is not the URL of a host", without_user(url))).with_hint(hint));
         };
         let is_https = port == 443;
         if access.token.is_some() && !is_https && !access.token_over_http && !authority.host.is_loopback() {
@@ -201,7 +204,11 @@ impl Client {
         let request = self.change(method, path, body, key);
         match body.bytes.as_slice() {
             [] => self.once(path, request.body(())),
-            bytes => self.once(path, request.body(bytes)),
+            bytes => {
+                let request = request.body(bytes).map_err(|error| self.malformed(path, &error))?;
+                let answer = self.answer(request).map_err(|error| cut_off(&error, bytes.len(), self.failed(&error)))?;
+                answer.success(self.url(path))
+            }
         }
     }
 
@@ -223,13 +230,21 @@ impl Client {
     }
 
     fn exchange<B: ureq::AsSendBody>(&self, path: &str, request: ureq::http::Result<Request<B>>) -> Result<Answer> {
-        let request = request.map_err(|error| Error::usage(format_args!("{}: {error}", self.url(path))))?;
-        let mut answer = self.agent.run(request).map_err(|error| self.failed(&error))?;
+        let request = request.map_err(|error| self.malformed(path, &error))?;
+        self.answer(request).map_err(|error| self.failed(&error))
+    }
+
+    /// Sends a request, and reads its answer to the end.
+    fn answer<B: ureq::AsSendBody>(&self, request: Request<B>) -> Result<Answer, ureq::Error> {
+        let mut answer = self.agent.run(request)?;
         let status = answer.status();
         let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
-        let text = body.read_to_string().map_err(|error| self.failed(&error))?;
+        let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
         Ok(Answer { status, location, text })
+    }
+
+    fn malformed(&self, path: &str, error: &ureq::http::Error) -> Error {
+        Error::usage(format_args!("{}: {error}", self.url(path)))
     }
 
     fn failed(&self, error: &ureq::Error) -> Error {
@@ -245,6 +260,24 @@ impl Client {
                 .with_hint("`sandbar status` shows if the change was made; the same command may be given again")
         }
     }
+}
+
+/// Names the size of a large body as the probable cause, if the host closed the connection. A host throws away a part of a body
+/// that is too large, and then answers and closes: the client is still sending, and does not get to read the answer.
+fn cut_off(error: &ureq::Error, bytes: usize, broken: Error) -> Error {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    let is_closed = match error {
+        ureq::Error::Io(error) => matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset),
+        _ => false,
+    };
+    if !is_closed || bytes <= LARGE_BODY_BYTES {
+        return broken;
+    }
+    let size = format!("the host closed it, and probably does not take a body of {bytes} bytes");
+    let hint = "make the module smaller (`sandbar build` optimises), or raise the host's limit with --module-bytes-max; \
+                if the host takes modules of this size, give the same command again";
+    let error = broken.reworded(|message| Some(format!("{message}: {size}")));
+    error.with_code(Code::BodyTooLarge.as_str()).with_hint(hint)
 }
 
 /// Returns true for an error of the way to a host: no connection came about, so the host has nothing of the request.
@@ -326,7 +359,7 @@ impl Response {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     use super::*;
@@ -342,6 +375,28 @@ mod tests {
         }
         assert!(io(std::io::Error::other("failed to lookup address information: Name or service not known")));
         assert!(!io(std::io::Error::other("unexpected end of file")));
+    }
+
+    #[test]
+    fn a_large_body_that_is_cut_off_names_its_size_as_the_cause() {
+        for (bytes, is_large) in [(LARGE_BODY_BYTES, false), (LARGE_BODY_BYTES + 1, true)] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let url = format!("http://{}", listener.local_addr().expect("bound"));
+            // The connection is closed with most of the body unread, as by a host that has thrown away enough of it.
+            let host = std::thread::spawn(move || {
+                let (mut connection, _) = listener.accept().expect("the client");
+                connection.read_exact(&mut [0; 1024]).expect("a part of the request");
+            });
+            let client = Client::new(&url, Access::default()).expect("a URL");
+            let body = Body { bytes: vec![0; bytes], ..Body::default() };
+            let error = client.send_once("PUT", "/", &body).expect_err("there is no answer");
+            host.join().expect("no panic");
+            assert_eq!((error.kind, error.has_code(Code::BodyTooLarge)), (Kind::Broken, is_large), "{error}");
+            let shown = error.to_string();
+            for part in ["a body of 33554433 bytes", "--module-bytes-max"] {
+                assert_eq!(shown.contains(part), is_large, "{part}: {shown}");
+            }
+        }
     }
 
     #[test]

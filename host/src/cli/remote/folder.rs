@@ -16,6 +16,7 @@ mod fingerprint;
 mod plan;
 mod show;
 mod walk;
+mod write_failure;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,13 +24,12 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use crate::model::names::TransformId;
-
-use self::apply::{Accepted, carry_out, conflict, foreign};
+use self::apply::{Accepted, ApplyResult, carry_out, conflict, foreign, in_part};
 use self::content::FolderSpecs;
 use self::deployed::{Cluster, Labelled, look_labelled};
 use self::plan::{Change, Plan, plan as plan_of};
 use self::show::PlanView;
+use self::write_failure::WriteFailure;
 
 use super::super::error::{Error, Kind, Result};
 use super::super::text::{self, Output};
@@ -44,6 +44,8 @@ use super::session::{Session, route};
 const CHANGES: u8 = 4;
 /// The exit code of a plan that undoes changes by hand.
 const DRIFT: u8 = 5;
+/// The hint of a prune that ended between two deletions.
+const PRUNE_AGAIN: &str = "correct the named cause and prune again: the transforms that are pruned by now stay deleted";
 
 #[derive(Debug, Args)]
 pub struct FolderArgs {
@@ -122,12 +124,28 @@ pub fn apply(args: ApplyArgs, session: &Session) -> Result<()> {
     let desired = specs.desired(&args.folder.folder, &args.registry)?;
     let cluster = Cluster::look(session, &folder, &desired)?;
     let plan = plan_of(&folder, &desired, &cluster, args.take_over);
-    session.text(&show::text(&plan))?;
-    let accepted = carry_out(&plan, &args.registry, session)?;
+    let mut write_failure = WriteFailure::default();
+    let done = make(&plan, &args, session, &mut write_failure);
+    write_failure.end(done)
+}
+
+/// Makes the changes of a plan, and waits for their rollouts.
+fn make(plan: &Plan<'_>, args: &ApplyArgs, session: &Session, write_failure: &mut WriteFailure) -> Result<()> {
+    write_failure.keep(session.text(&show::text(plan)));
+    let ApplyResult { accepted, error } = carry_out(plan, &args.registry, session, write_failure)?;
+    if let Some(error) = error {
+        write_failure.keep(applied(plan, &accepted, session));
+        return Err(error);
+    }
     // All are waited for, so that the first that fails hides no other.
-    let failed = accepted.iter().filter_map(|it| args.wait.until_it_runs(session, &it.id, it.revision).err());
-    let failed: Vec<Error> = failed.collect();
-    applied(&plan, &accepted, session)?;
+    let mut failed = Vec::new();
+    for Accepted { id, revision } in &accepted {
+        match args.wait.until_it_runs(session, id, *revision) {
+            Ok(text) => write_failure.keep(session.text(&text)),
+            Err(error) => failed.push(error),
+        }
+    }
+    write_failure.keep(applied(plan, &accepted, session));
     let kind = failed.first().map_or(Kind::Failed, |error| error.kind);
     Error::of_all(kind, "rollouts did not end well", failed).map_or(Ok(()), Err)
 }
@@ -159,19 +177,28 @@ pub fn prune(args: PruneArgs, session: &Session) -> Result<()> {
     } else if !args.yes && !confirm(&format!("Delete {}? Topics and offsets stay. [y/N] ", names.join(", ")))? {
         return Err(Error::usage("nothing was deleted"));
     }
-    let mut pruned = Vec::new();
-    for Labelled { id, revision } in gone {
-        let body = Body { expected: Expected::Revision(revision), ..Body::default() };
-        let deleted = at_rate(|| session.client.send("DELETE", &route(&id, ""), &body));
-        deleted.map_err(|error| conflict(session, &id, error).in_place(&id))?;
-        session.text(&format!("{id} is deleted; its topics and offsets stay\n"))?;
-        pruned.push(id);
+    let mut write_failure = WriteFailure::default();
+    let mut pruned = 0;
+    let done: Result<()> = gone.iter().try_for_each(|it| {
+        delete(it, session)?;
+        pruned += 1;
+        write_failure.keep(session.text(&format!("{} is deleted; its topics and offsets stay\n", it.id)));
+        Ok(())
+    });
+    if session.output == Output::Json && (pruned > 0 || done.is_ok()) {
+        let names = &names[..pruned];
+        write_failure.keep(text::emit_value(&json!({"folder": specs.folder.as_str(), "pruned": names})));
     }
-    match session.output {
-        Output::Text => Ok(()),
-        Output::Json => {
-            let pruned: Vec<String> = pruned.iter().map(TransformId::to_string).collect();
-            text::emit_value(&json!({"folder": specs.folder.as_str(), "pruned": pruned}))
-        }
-    }
+    write_failure.end(done.map_err(|error| match pruned {
+        0 => error,
+        _ => in_part("pruned", &names[..pruned], &names[pruned..], &error).with_hint(PRUNE_AGAIN),
+    }))
+}
+
+/// Deletes a transform, if it is as it was listed.
+fn delete(it: &Labelled, session: &Session) -> Result<()> {
+    let Labelled { id, revision } = it;
+    let body = Body { expected: Expected::Revision(*revision), ..Body::default() };
+    let deleted = at_rate(|| session.client.send("DELETE", &route(id, ""), &body));
+    deleted.map(drop).map_err(|error| conflict(session, id, error).in_place(id))
 }

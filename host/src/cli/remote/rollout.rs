@@ -47,16 +47,17 @@ impl WaitArgs {
         }
         let last = self.wait(session, id, revision)?;
         session.json(&last)?;
-        tell(session, id, revision, &last)
+        session.text(&outcome(id, revision, &last)?)
     }
 
-    /// Waits as [`Self::finish`] does, and shows no JSON: the caller has more than one transform.
-    pub fn until_it_runs(&self, session: &Session, id: &TransformId, revision: u64) -> Result<()> {
+    /// Waits as [`Self::finish`] does, and returns the text of the outcome: the caller has more than one transform. The text is
+    /// empty if there is no wait.
+    pub fn until_it_runs(&self, session: &Session, id: &TransformId, revision: u64) -> Result<String> {
         if self.no_wait {
-            return Ok(());
+            return Ok(String::new());
         }
         let last = self.wait(session, id, revision)?;
-        tell(session, id, revision, &last)
+        outcome(id, revision, &last)
     }
 
     fn wait(&self, session: &Session, id: &TransformId, revision: u64) -> Result<Response> {
@@ -94,14 +95,14 @@ impl WaitArgs {
     }
 }
 
-/// Tells that the revision runs, or that it would.
-fn tell(session: &Session, id: &TransformId, revision: u64, last: &Response) -> Result<()> {
+/// Describes that the revision runs, or that it would.
+fn outcome(id: &TransformId, revision: u64, last: &Response) -> Result<String> {
     let status: StatusView = last.parse()?;
     if status.desired == Word::Known(Desired::Paused) {
         let hint = format!("`sandbar resume {id}` starts it");
-        return session.text(&format!("{id} is accepted as revision {revision}, but is paused: {hint}\n"));
+        return Ok(format!("{id} is accepted as revision {revision}, but is paused: {hint}\n"));
     }
-    session.text(&format!("{id} runs revision {revision}\n"))
+    Ok(format!("{id} runs revision {revision}\n"))
 }
 
 /// The end of the wait. `None`: the clock does not reach that far, so the wait has no end.

@@ -6,22 +6,29 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::api_types::{Form, PartitionPosition, RecordPage, TopicList, TopicSettings, TopicView, WriteResult};
+use crate::api_types::{Form, PartitionPosition, RecordPage, TopicList, TopicSettings, WriteResult};
 use crate::model::codes::Code;
 use crate::model::names::TopicName;
+use crate::model::random::random_u64;
+use crate::model::units::Backoff;
 use crate::topics::read::ReadStart;
 
 use super::super::error::{Error, Kind, Result};
 use super::super::remote::{Body, Client};
+use super::super::text;
 use super::Topics;
 use super::consume::{Reading, ends_of};
+use super::produce::Rules;
+use super::show::TopicDetails;
 
 /// Records of one page.
 const PAGE_RECORDS: usize = 1000;
 /// Longest wait of one request.
 const WAIT_MAX: Duration = Duration::from_secs(10);
-/// Between two attempts to reach a host that is on its way back.
-const RETRY_WAIT: Duration = Duration::from_secs(1);
+/// Between two attempts to reach a host that is on its way back: as `logs -f` waits.
+const RECONNECT: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5) };
+/// Longest line: a host takes so many bytes of records in one request (`records_bytes_max` of docs/api.md).
+const LINE_BYTES_MAX: usize = 8 << 20;
 
 pub struct OnHost<'a> {
     pub client: &'a Client,
@@ -29,17 +36,24 @@ pub struct OnHost<'a> {
 
 impl Topics for OnHost<'_> {
     fn list(&self) -> Result<TopicList> {
-        self.client.get("/v1/topics").and_then(|answer| answer.parse()).map_err(explained)
+        self.client.get("/v1/topics").and_then(|answer| answer.parse()).map_err(explained_read)
     }
 
-    fn describe(&self, topic: &TopicName) -> Result<TopicView> {
+    fn describe(&self, topic: &TopicName) -> Result<TopicDetails> {
         let found = self.list()?.topics.into_iter().find(|found| *found.name == *topic.as_str());
-        found.ok_or_else(|| Error::new(Kind::Failed, format_args!("there is no topic {topic}")).with(Code::NoTopic))
+        let missing = || Error::new(Kind::Failed, format_args!("there is no topic {topic}")).with(Code::NoTopic);
+        found.map(TopicDetails::of).ok_or_else(missing)
     }
 
-    fn create(&self, topic: &TopicName, settings: &TopicSettings) -> Result<TopicView> {
+    fn create(&self, topic: &TopicName, settings: &TopicSettings) -> Result<TopicDetails> {
         let body = Body::json(&json!(settings));
-        self.client.send("PUT", &format!("/v1/topics/{topic}"), &body).and_then(|answer| answer.parse()).map_err(explained)
+        let sent = self.client.send("PUT", &format!("/v1/topics/{topic}"), &body);
+        sent.and_then(|answer| answer.parse()).map(TopicDetails::of).map_err(explained)
+    }
+
+    /// A host tells nothing of keys. Its log writes the records of one request that name one partition, or none, as one.
+    fn rules(&self, _topic: &TopicName) -> Result<Rules> {
+        Ok(Rules { line_bytes_max: LINE_BYTES_MAX, needs_keys: false, is_all_or_nothing: true })
     }
 
     /// It is sent once: a host keeps no keys of writes, and would write the records again.
@@ -55,7 +69,8 @@ impl Topics for OnHost<'_> {
         answer.parse().map(|WriteResult { records }| records)
     }
 
-    /// Ends, without `follow`, when each partition is read to the end that it had at the first page.
+    /// Ends, without `follow`, when each partition is read to the end that it had at the first page. With `follow` it goes on
+    /// at the same offsets when the host is back.
     fn consume(&self, topic: &TopicName, reading: &Reading, take: &mut dyn FnMut(&str) -> Result<bool>) -> Result<()> {
         let Reading { partition, from, follow, wait, form } = reading;
         let form = if *form == Form::Json { "json" } else { "text" };
@@ -64,24 +79,36 @@ impl Topics for OnHost<'_> {
         let began = Instant::now();
         let mut start = format!("offset={from}");
         let mut ends: Option<BTreeMap<i32, i64>> = None;
+        let mut failures = 0;
         loop {
-            let left = if ends.is_none() { wait.saturating_sub(began.elapsed()) } else { Duration::ZERO };
-            let time = if *follow { WAIT_MAX } else { left.min(WAIT_MAX) };
+            let time = match (*follow, &ends) {
+                (true, Some(_)) => WAIT_MAX,
+                (false, None) => wait.saturating_sub(began.elapsed()).min(WAIT_MAX),
+                // A first page has the offsets to go on at, which a reader that follows needs before a host restarts.
+                (true, None) | (false, Some(_)) => Duration::ZERO,
+            };
             let page = match self.page(&format!("{route}&{start}&wait={}ms", time.as_millis())) {
-                // Whoever follows waits for a host that is on its way back.
-                Err(error) if *follow && ends.is_some() && error.may_pass() => {
-                    std::thread::sleep(RETRY_WAIT);
+                // A host that never answered is an error; a host that did may be back soon.
+                Err(error) if ends.is_none() && failures == 0 && error.kind == Kind::Unreachable => return Err(error),
+                Err(error) if *follow && error.may_pass() => {
+                    // In silence it would look like a topic without new records.
+                    if failures == 0 && error.kind == Kind::Unavailable {
+                        text::tell(format_args!("trying again: {error}"));
+                    }
+                    std::thread::sleep(RECONNECT.spread(failures, random_u64()));
+                    failures += 1;
                     continue;
                 }
                 page => page?,
             };
+            failures = 0;
             for record in &page.records {
                 if !take(record.get())? {
                     return Ok(());
                 }
             }
             start = format!("offsets={}", ReadStart::next(&page.partitions));
-            if page.records.is_empty() && began.elapsed() < *wait && ends.is_none() {
+            if !follow && page.records.is_empty() && began.elapsed() < *wait && ends.is_none() {
                 continue;
             }
             let ends = ends.get_or_insert_with(|| ends_of(&page.partitions));
@@ -95,7 +122,15 @@ impl Topics for OnHost<'_> {
 
 impl OnHost<'_> {
     fn page(&self, path: &str) -> Result<RecordPage<Box<RawValue>>> {
-        self.client.get_json(path).and_then(|answer| answer.parse()).map_err(explained)
+        self.client.get_json(path).and_then(|answer| answer.parse()).map_err(explained_read)
+    }
+}
+
+/// The error of a request that changes nothing.
+fn explained_read(error: Error) -> Error {
+    match error.kind {
+        Kind::Broken => error.with_hint("nothing was changed: the same command may be given again"),
+        _ => explained(error),
     }
 }
 

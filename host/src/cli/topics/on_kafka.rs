@@ -4,16 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::api_types::{RecordOut, TopicList, TopicSettings, TopicView};
+use crate::api_types::{RecordOut, TopicList, TopicSettings};
+use crate::model::codes::Code;
 use crate::model::names::TopicName;
-use crate::ports::{Log, LogRecord, TopicReader};
+use crate::ports::{Log, LogRecord, TopicInfo, TopicReader};
 use crate::topics::read::ReadStart;
 use crate::topics::{self, TopicError};
 
 use super::super::error::{Error, Kind, Result};
 use super::Topics;
 use super::consume::{Reading, ends_of};
+use super::produce::Rules;
+use super::show::TopicDetails;
 
+/// Longest line that is held in memory. The topic has a limit of its own for a record.
+const LINE_BYTES_MAX: usize = 64 << 20;
 const POLL_WAIT: Duration = Duration::from_millis(500);
 /// Time without news after which the ends of the partitions are asked for again; and, of a reader that follows, the time
 /// between two looks for new partitions.
@@ -29,21 +34,30 @@ impl Topics for OnKafka {
         Ok(TopicList { topics: found.iter().map(|(name, info)| topics::outline(name, info)).collect() })
     }
 
-    fn describe(&self, topic: &TopicName) -> Result<TopicView> {
+    fn describe(&self, topic: &TopicName) -> Result<TopicDetails> {
         let info = self.log.topic(topic).map_err(|error| refused(error.into()))?;
-        topics::view(&*self.log, topic, &info).map_err(refused)
+        let view = topics::view(&*self.log, topic, &info).map_err(refused)?;
+        Ok(TopicDetails { view, compacted: info.compacted, needs_keys: info.needs_keys })
     }
 
-    fn create(&self, topic: &TopicName, settings: &TopicSettings) -> Result<TopicView> {
+    fn create(&self, topic: &TopicName, settings: &TopicSettings) -> Result<TopicDetails> {
         let create = || {
             topics::refuse_internal(topic)?;
-            if topics::find_before(&*self.log, topic, settings)?.is_none() {
-                topics::create(&*self.log, topic, settings)?;
+            match topics::find_before(&*self.log, topic, settings)? {
+                Some(found) => refuse_other_cleanup(topic, settings, &found),
+                None => topics::create(&*self.log, topic, settings),
             }
-            Ok(())
         };
         create().map_err(refused)?;
         self.describe(topic)
+    }
+
+    /// A broker refuses batches, each of one partition: it may have written others, which went before or elsewhere.
+    fn rules(&self, topic: &TopicName) -> Result<Rules> {
+        topics::refuse_internal(topic).map_err(refused)?;
+        let info = self.log.topic(topic).map_err(|error| refused(error.into()))?;
+        let needs_keys = info.needs_keys == Some(true);
+        Ok(Rules { line_bytes_max: LINE_BYTES_MAX, needs_keys, is_all_or_nothing: false })
     }
 
     fn produce(&self, topic: &TopicName, lines: &[u8]) -> Result<usize> {
@@ -143,7 +157,60 @@ impl OnKafka {
     }
 }
 
+/// Refuses a topic that is known not to be compacted, or to be deleted by age as well, where a compacted one is wanted. A
+/// topic for which no compaction is asked has the cluster's default, which may be compaction.
+fn refuse_other_cleanup(topic: &TopicName, wanted: &TopicSettings, found: &TopicInfo) -> Result<(), TopicError> {
+    if !wanted.compacted || found.compacted != Some(false) {
+        return Ok(());
+    }
+    let is = if found.needs_keys == Some(true) { "is also deleted by age" } else { "is not compacted" };
+    Err(TopicError::of_field(Code::TopicDiffers, "compacted", format!("{topic} {is}")))
+}
+
 fn refused(error: TopicError) -> Error {
     let code = error.code();
     Error::new(Kind::Failed, error).with(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::{EmbeddedLog, Options};
+
+    #[test]
+    fn a_topic_tells_its_compaction_and_keeps_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = EmbeddedLog::open(Options::new(folder.path())).expect("opens");
+        let topics = OnKafka { log: Arc::new(log) };
+        let name = |raw: &str| -> TopicName { raw.parse().expect("valid") };
+        let settings = |compacted: bool| TopicSettings { partitions: 1, compacted };
+        for compacted in [true, false] {
+            let topic = name(&format!("t-{compacted}"));
+            topics.create(&topic, &settings(compacted)).expect("created");
+            let again = topics.create(&topic, &settings(compacted)).expect("the same settings");
+            assert_eq!((again.compacted, again.needs_keys), (Some(compacted), Some(compacted)));
+            assert_eq!(topics.rules(&topic).expect("there").needs_keys, compacted);
+        }
+        let error = topics.create(&name("t-false"), &settings(true)).expect_err("not compacted");
+        assert!(error.to_string().starts_with("error[E029]: compacted: t-false is not compacted"), "{error}");
+        topics.create(&name("t-true"), &settings(false)).expect("no compaction is asked for");
+    }
+
+    #[test]
+    fn compaction_with_deletion_and_unknown_settings_are_told_apart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = EmbeddedLog::open(Options::new(folder.path())).expect("opens");
+        let topic: TopicName = "t".parse().expect("valid");
+        let wanted = TopicSettings { partitions: 1, compacted: true };
+        topics::create(&log, &topic, &wanted).expect("created");
+        let info = log.topic(&topic).expect("there");
+        let refusal = |compacted: Option<bool>, needs_keys: Option<bool>| {
+            let found = TopicInfo { compacted, needs_keys, ..info.clone() };
+            refuse_other_cleanup(&topic, &wanted, &found).err().map(|error| error.to_string())
+        };
+        assert_eq!(refusal(None, None), None);
+        assert_eq!(refusal(Some(true), Some(true)), None);
+        assert_eq!(refusal(Some(false), Some(false)).as_deref(), Some("compacted: t is not compacted"));
+        assert_eq!(refusal(Some(false), Some(true)).as_deref(), Some("compacted: t is also deleted by age"));
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::canned::{CannedHost, Reply};
-use super::command::Cli;
+use super::command::{Cli, RunResult, sandbar};
 
 /// Nobody listens there: every error comes before the first request.
 const NOWHERE: &str = "http://127.0.0.1:1";
@@ -116,6 +116,33 @@ fn every_error_of_a_folder_is_told_at_once() {
 }
 
 #[test]
+fn a_spec_has_room_for_the_labels_of_its_folder() {
+    for (count, is_refused) in [(14, false), (15, true), (17, true)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), "folder.yaml", "folder: shop\n");
+        write(folder.path(), "module.wasm", MODULE);
+        let labels: Vec<String> = (0..count).map(|n| format!("l{n}: x")).collect();
+        write(folder.path(), "x.yaml", &format!("{}labels: {{ {} }}\n", spec("x"), labels.join(", ")));
+        let ran = Cli { folder: folder.path(), url: NOWHERE }.run("plan");
+        let told = ran.err.matches("labels: must be at most").count();
+        assert_eq!((ran.code, told), if is_refused { (2, 1) } else { (1, 0) }, "{count}: {ran:?}");
+        assert_eq!(ran.err.contains("must be at most 14 in a folder, which adds 2"), is_refused, "{count}: {ran:?}");
+    }
+}
+
+/// Plan and apply have no option that names another file.
+#[test]
+fn a_module_that_cannot_be_read_is_an_error_of_the_folder() {
+    let large = |folder: &Path| {
+        let module = std::fs::File::create(folder.join("module.wasm")).expect("made");
+        module.set_len((256 << 20) + 1).expect("a file with a hole");
+    };
+    check(large, &["error[E090]", "module.wasm: has more than 268435456 bytes", "hint: correct the named files"]);
+    let signature = |folder: &Path| std::fs::create_dir(folder.join("module.wasm.sig")).expect("made");
+    check(signature, &["error[E090]", "module.wasm.sig: is no plain file", "hint: correct the named files"]);
+}
+
+#[test]
 fn every_document_of_a_file_is_told_at_once() {
     for (text, parts) in [
         ("inputs: [t]\n---\nteam: a\n", &["document 1: team: is missing", "document 1: name: ", "document 2: name: "][..]),
@@ -206,6 +233,81 @@ fn an_apply_that_ends_between_two_changes_says_what_is_done() {
     let names = ["one?dry_run=true", "one?dry_run=true", "three?dry_run=true", "two?dry_run=true", "one", "three"];
     let expected: Vec<String> = names.iter().map(|name| format!("PUT {}", of(name))).collect();
     assert_eq!(puts, expected.iter().map(|route| (route.as_str(), Some("*"))).collect::<Vec<_>>());
+}
+
+/// The answers of a host that has these transforms with the folder's label.
+fn labelled(names: &[&str]) -> Vec<Reply> {
+    let listed = |name: &&str| {
+        json!({ "team": "a", "name": name, "revision": 1, "module": "sha256:0", "state": "running", "lag": null,
+            "changed_at": "2026-01-01T00:00:00Z", "labels": { "sandbar.folder": "shop" } })
+    };
+    let transforms: Vec<serde_json::Value> = names.iter().map(listed).collect();
+    vec![Reply::new(200, "GET /v1/transforms", json!({ "transforms": transforms }))]
+}
+
+#[test]
+fn a_prune_that_ends_between_two_deletions_says_what_is_done() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "folder.yaml", "folder: shop\n");
+    write(folder.path(), "good.yaml", &spec("good"));
+    let of = |name: &str| format!("/v1/teams/a/transforms/{name}");
+    let conflict = json!({ "type": "t", "title": "t", "status": 409, "detail": "d", "code": "E008", "hint": "h" });
+    let revision = json!({ "revision": 2, "module": "sha256:0", "changed_at": "2026-01-01T00:00:00Z", "cause": "deploy",
+        "changed_by": "anna", "current": true });
+    let mut replies = labelled(&["one", "three", "two"]);
+    replies.push(Reply::new(204, &format!("DELETE {}", of("one")), json!({})));
+    replies.push(Reply::new(409, &format!("DELETE {}", of("three")), conflict));
+    replies.push(Reply::new(200, &format!("GET {}/revisions", of("three")), json!({ "revisions": [revision] })));
+    let server = CannedHost::start(replies);
+    let cli = Cli { folder: folder.path(), url: &server.url };
+    let parts = [
+        "error[E094]: a/three: somebody else changed it after the plan was made: anna made revision 2 of it",
+        "(E093)",
+        "  pruned: a/one\n",
+        "  not pruned: a/three, a/two\n",
+        "hint: correct the named cause and prune again",
+    ];
+    let ran = cli.run("prune --yes -o json");
+    assert!(ran.code == 1 && parts.iter().all(|part| ran.err.contains(part)), "{ran:?}");
+    let shown: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!(shown, json!({ "folder": "shop", "pruned": ["a/one"] }));
+    // Nothing is done by one that ends at the first.
+    let mut replies = labelled(&["three"]);
+    let conflict = json!({ "type": "t", "title": "t", "status": 403, "detail": "d", "code": "E076", "hint": "h" });
+    replies.push(Reply::new(403, &format!("DELETE {}", of("three")), conflict));
+    let server = CannedHost::start(replies);
+    let ran = Cli { folder: folder.path(), url: &server.url }.run("prune --yes -o json");
+    assert!(ran.code == 1 && ran.err.contains("error[E076]: a/three: d") && ran.out.is_empty(), "{ran:?}");
+}
+
+#[test]
+fn a_full_disk_leaves_no_change_half_done() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "folder.yaml", "folder: shop\n");
+    write(folder.path(), "module.wasm", MODULE);
+    let mut replies = labelled(&["old", "older"]);
+    replies.push(Reply::new(200, "GET /v1/teams/a/transforms", json!({ "transforms": [] })));
+    for name in ["old", "older"] {
+        replies.push(Reply::new(204, &format!("DELETE /v1/teams/a/transforms/{name}"), json!({})));
+    }
+    for name in ["one", "two"] {
+        write(folder.path(), &format!("{name}.yaml"), &spec(name));
+        let route = format!("PUT /v1/teams/a/transforms/{name}");
+        replies.push(Reply::new(200, &format!("{route}?dry_run=true"), view(name, 1)));
+        replies.push(Reply::new(202, &route, view(name, 1)));
+    }
+    let server = CannedHost::start(replies);
+    for words in ["apply --no-wait", "apply --no-wait -o json", "prune --yes", "prune --yes -o json"] {
+        let before = server.seen().len();
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a full disk");
+        let mut command = sandbar(folder.path());
+        let ran = RunResult::of(command.args(words.split(' ')).env("SANDBAR_URL", &server.url).stdout(full));
+        assert!(ran.code == 1 && ran.err.starts_with("error: cannot write to standard output: "), "{words}: {ran:?}");
+        let seen = server.seen();
+        let is_change = |route: &str| !route.starts_with("GET") && !route.ends_with("?dry_run=true");
+        let changes = seen[before..].iter().filter(|request| is_change(&request.route)).count();
+        assert_eq!(changes, 2, "{words}: {seen:?}");
+    }
 }
 
 #[test]

@@ -134,6 +134,70 @@ fn wrong_input_is_refused_with_its_place() {
     }
 }
 
+#[test]
+fn a_record_that_the_topic_refuses_is_named_by_its_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dev = Dev::start(folder.path());
+    let cli = Cli { folder: folder.path(), url: &dev.url };
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("writable");
+    let keys = |out: &str| lines(out).iter().map(|record| record["key"].clone()).collect::<Vec<_>>();
+    cli.succeeds("topics create keyed --compacted");
+    cli.succeeds("topics create plain --partitions 2");
+
+    let many: String = (0..50).map(|n| format!("{{\"key\":\"k{n}\"}}\n")).collect();
+    write("keyless.ndjson", &format!("{many}\n{{\"value\":1}}\n{many}"));
+    let parts = ["error[E109]: after 50 records to keyed: keyless.ndjson: line 52: ", "need a key"];
+    cli.fails("produce keyed keyless.ndjson", 1, &parts);
+    let expected: Vec<Value> = (0..50).map(|n| json!(format!("k{n}"))).collect();
+    assert_eq!(keys(&cli.succeeds("consume keyed --form text")), expected, "none is written twice");
+
+    write("late.ndjson", "{\"key\":\"a\"}\n{\"key\":\"b\",\"timestamp\":99999999999999}\n{\"key\":\"c\"}\n");
+    cli.fails("produce plain late.ndjson", 1, &["error[E109]: after 1 record to plain: late.ndjson: line 2: "]);
+    assert_eq!(keys(&cli.succeeds("consume plain")), ["a"]);
+    // A part of them may be written: nothing is sent again.
+    write("mixed.ndjson", "{\"partition\":1}\n{\"partition\":0,\"timestamp\":99999999999999}\n{\"value\":3}\n");
+    cli.fails("produce plain mixed.ndjson", 1, &["error[E109]: mixed.ndjson: one of the lines 1 to 3: "]);
+
+    let small = "{\"value\":1}\n".repeat(5);
+    write("large.ndjson", &format!("{small}{{\"value\":\"{}\"}}\n", "x".repeat(9_000_000)));
+    let parts =
+        ["error[E027]: ", "large.ndjson: line 6: has 9000013 bytes, and a line may have 8388608", "hint: `sandbar topics"];
+    cli.fails("produce plain large.ndjson", 2, &parts);
+    // A request holds this line, and the topic does not take its record.
+    let nearly = "{\"value\":\"".to_owned() + &"x".repeat((8 << 20) - 13) + "\"}\n";
+    write("nearly.ndjson", &format!("{small}{nearly}"));
+    let parts = ["error[E027]: after 5 records to plain: nearly.ndjson: line 6: has ", "the topic takes"];
+    cli.fails("produce plain nearly.ndjson", 1, &parts);
+}
+
+/// A reader that follows knows its offsets from its first page on, so it goes on when a host restarts.
+#[test]
+fn a_followed_read_survives_a_broken_connection() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let route = |start: &str| format!("GET /v1/topics/t/records?limit=1000&form=json&{start}");
+    let first = route("offset=latest&wait=0ms");
+    let next = route("offsets=0:5&wait=10000ms");
+    let once = route("offset=earliest&wait=0ms");
+    let page = |records: Value, next_offset: i64| {
+        let partitions = json!([{"partition": 0, "next_offset": next_offset, "end_offset": next_offset}]);
+        json!({"records": records, "partitions": partitions})
+    };
+    let server = CannedHost::start([
+        Reply::broken(&first),
+        Reply::new(200, &first, page(json!([]), 5)),
+        Reply::broken(&next),
+        Reply::broken(&next),
+        Reply::new(200, &next, page(json!([{"offset": 5, "value": "new"}]), 6)),
+        Reply::broken(&once),
+    ]);
+    let cli = Cli { folder: folder.path(), url: &server.url };
+    assert_eq!(lines(&cli.succeeds("consume t --from latest -f -n 1"))[0]["value"], "new");
+    let asked: Vec<String> = server.seen().into_iter().map(|request| request.route).collect();
+    assert_eq!(asked.iter().collect::<Vec<_>>(), [&first, &first, &next, &next, &next]);
+    cli.fails("consume t", 1, &["broke", "hint: nothing was changed: the same command may be given again"]);
+    cli.fails("consume t -f --url http://127.0.0.1:1", 1, &["no host answers"]);
+}
+
 /// A host on Kafka has no routes of topics; a write is never repeated by itself.
 #[test]
 fn other_hosts_answers_are_told() {

@@ -39,16 +39,20 @@ fn an_order_that_is_to_be_dropped_leaves_nothing_behind() {
     // Also where it was cancelled before: the configuration may have been another one then.
     check(&config, Some(KEY), &event("u", &cancelled, &cancelled), deleted(KEY));
     check(&config, Some(KEY), &event("u", &cancelled, &paid), put(KEY, &stripped("paid")));
-    check(&config, Some(KEY), &event("c", "null", &cancelled), Ok(vec![]));
+    // The key may have been there before: a table is truncated and loaded again, or the topic is read again after a change
+    // of the configuration.
+    check(&config, Some(KEY), &event("c", "null", &paid), put(KEY, &stripped("paid")));
+    check(&config, Some(KEY), &event("t", "null", "null"), Ok(vec![]));
+    check(&config, Some(KEY), &event("c", "null", &cancelled), deleted(KEY));
     // A snapshot may be a second one, of an order that was written before.
     check(&config, Some(KEY), &event("r", "null", &cancelled), deleted(KEY));
     check(&config, Some(KEY), &event("r", "null", &paid), put(KEY, &stripped("paid")));
     check(&config, Some(KEY), &cancelled, deleted(KEY));
-    check(&config, Some(KEY), &cancelled.replace(r#""EUR""#, r#""EUR","__op":"c""#), Ok(vec![]));
+    check(&config, Some(KEY), &cancelled.replace(r#""EUR""#, r#""EUR","__op":"c""#), deleted(KEY));
     check(&config, Some(KEY), &paid.replace(r#""EUR""#, r#""EUR","__op":"d""#), deleted(KEY));
     check(&config, Some(KEY), &paid.replace(r#""EUR""#, r#""EUR","__deleted":"true""#), deleted(KEY));
     check(&config, None, &paid.replace(r#""EUR""#, r#""EUR","__deleted":true"#), deleted(KEY));
-    check(&config, Some(KEY), &event("c", "null", &row(r"c\u0061ncelled")), Ok(vec![]));
+    check(&config, Some(KEY), &event("c", "null", &row(r"c\u0061ncelled")), deleted(KEY));
     check(&config, Some(KEY), &event("d", &cancelled, "null"), deleted(KEY));
     let unset = row("x").replace(r#""x","total""#, r#"null,"total""#);
     let config = json!({"keep": ["order_id"], "drop_when": {"field": "status", "in": ["gone", null]}});

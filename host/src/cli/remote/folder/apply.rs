@@ -15,6 +15,7 @@ use super::super::session::{Session, route};
 use super::content::Desired;
 use super::deployed::revisions;
 use super::plan::{Change, Plan, Update};
+use super::write_failure::WriteFailure;
 
 /// A deployment that a plan asks for.
 struct Step<'a> {
@@ -30,21 +31,38 @@ pub struct Accepted {
     pub revision: u64,
 }
 
-/// Checks and makes all changes of a plan, and returns the accepted ones.
-pub fn carry_out(plan: &Plan<'_>, registry: &RegistryArgs, session: &Session) -> Result<Vec<Accepted>> {
+/// The deployments that a host accepted, at least one if there is an error: the error of the one after them.
+pub struct ApplyResult {
+    pub accepted: Vec<Accepted>,
+    pub error: Option<Error>,
+}
+
+/// Checks and makes all changes of a plan, up to the first that fails. An `Err` comes before a change was accepted.
+pub fn carry_out(
+    plan: &Plan<'_>,
+    registry: &RegistryArgs,
+    session: &Session,
+    write_failure: &mut WriteFailure,
+) -> Result<ApplyResult> {
     let steps = steps(plan)?;
     check(&steps, registry, session)?;
     let mut accepted = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         match step.deploy(registry, session) {
             Ok(change) => {
-                session.text(&deploy::text(&change, false))?;
                 accepted.push(Accepted { id: step.to.id.clone(), revision: change.transform.revision });
+                write_failure.keep(session.text(&deploy::text(&change, false)));
             }
-            Err(error) => return Err(in_part(&accepted, step, &steps[number + 1..], error)),
+            // The first change has none before it, and its error says all.
+            Err(error) if accepted.is_empty() => return Err(error),
+            Err(error) => {
+                let names: Vec<String> = steps.iter().map(|step| step.to.id.to_string()).collect();
+                let error = in_part("applied", &names[..number], &names[number..], &error);
+                return Ok(ApplyResult { accepted, error: Some(error) });
+            }
         }
     }
-    Ok(accepted)
+    Ok(ApplyResult { accepted, error: None })
 }
 
 fn steps<'p>(plan: &'p Plan<'_>) -> Result<Vec<Step<'p>>> {
@@ -134,15 +152,9 @@ pub fn conflict(session: &Session, id: &TransformId, error: Error) -> Error {
     Error::new(Kind::Failed, message).with(Code::ChangedMeanwhile)
 }
 
-/// The error of an apply that ended between two changes. The first change has none before it, and its error says all.
-fn in_part(accepted: &[Accepted], failed: &Step<'_>, rest: &[Step<'_>], error: Error) -> Error {
-    if accepted.is_empty() {
-        return error;
-    }
-    let done: Vec<String> = accepted.iter().map(|it| it.id.to_string()).collect();
-    let left = std::iter::once(failed).chain(rest);
-    let left: Vec<String> = left.map(|step| step.to.id.to_string()).collect();
+/// The error of a verb that ended between two changes. `participle` tells what it does to a transform.
+pub fn in_part(participle: &str, done: &[String], left: &[String], error: &Error) -> Error {
     let cause = error.as_part();
-    let message = format!("{cause}\napplied: {}\nnot applied: {}", done.join(", "), left.join(", "));
+    let message = format!("{cause}\n{participle}: {}\nnot {participle}: {}", done.join(", "), left.join(", "));
     Error::new(error.kind, message).with(Code::AppliedInPart)
 }

@@ -9,7 +9,7 @@ use crate::bounded_input;
 use crate::model::codes::Code;
 use crate::model::names::{Digest, FolderName, TransformId};
 use crate::model::signature::Envelope;
-use crate::model::spec::labels::{APPLIED, FOLDER};
+use crate::model::spec::labels::{APPLIED, FOLDER, LABELS_MAX};
 use crate::model::spec::{Problem, RawSpec, Spec};
 use crate::model::yaml;
 
@@ -24,10 +24,16 @@ use super::walk::spec_files;
 pub const FILE: &str = "folder.yaml";
 /// Largest file of specs; a host has a limit of its own for each.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The field of a spec's labels.
+const LABELS: &str = "labels";
 /// The first bytes of every module.
 const WASM_MAGIC: &[u8] = b"\0asm";
 /// Most specs of a folder.
 const SPECS_MAX: usize = 1000;
+/// The labels that a folder adds to each spec.
+const FOLDER_LABELS: usize = [FOLDER, APPLIED].len();
+/// Most labels of a spec in a folder.
+const OWN_LABELS_MAX: usize = LABELS_MAX - FOLDER_LABELS;
 
 /// The content of the folder's own file.
 #[derive(Debug, Deserialize)]
@@ -206,18 +212,28 @@ fn checked(
     folder: &FolderName,
 ) -> Result<(RawSpec, Digest), Vec<Problem>> {
     let mut problems = reserved_labels(spec);
+    problems.extend(too_many_labels(spec));
     let digest = match Spec::parse(spec, id, uploaded) {
         Ok(valid) if problems.is_empty() => valid.module,
         Ok(_) => return Err(problems),
         Err(found) => {
-            problems.extend(found);
+            // Of the two limits for the number of labels, the folder's is told.
+            problems.extend(found.into_iter().filter(|problem| problem.field != LABELS));
             return Err(problems);
         }
     };
     let spec = labelled(spec.clone(), id, &digest, folder);
-    // The labels may be too many by now.
+    // A host checks it with the added labels.
     Spec::parse(&spec, id, Some(digest))?;
     Ok((spec, digest))
+}
+
+fn too_many_labels(spec: &RawSpec) -> Option<Problem> {
+    if spec.labels.len() <= OWN_LABELS_MAX {
+        return None;
+    }
+    let message = format!("must be at most {OWN_LABELS_MAX} in a folder, which adds {FOLDER_LABELS}");
+    Some(Problem { field: LABELS.to_owned(), message })
 }
 
 /// Completes a spec as a host stores it, with the labels of the folder.
@@ -251,7 +267,7 @@ impl LocalSource {
                 return Err(Error::folder(path, "is no plain file"));
             }
         }
-        let LocalModule { bytes, signature } = source.read(None, &id.team, registry)?;
+        let LocalModule { bytes, signature } = read_module(&source, id, registry)?;
         if let ModuleSource::File(path) = &source {
             check_kinds(path, &bytes, signature.as_deref())?;
         }
@@ -261,7 +277,7 @@ impl LocalSource {
 
     /// Reads the module again, which must be the one that was planned with.
     pub fn read_again(&self, id: &TransformId, digest: &Digest, registry: &RegistryArgs) -> Result<Vec<u8>> {
-        let LocalModule { bytes, .. } = self.source.read(None, &id.team, registry)?;
+        let LocalModule { bytes, .. } = read_module(&self.source, id, registry)?;
         let found = Digest::of(&bytes);
         if found != *digest {
             let message =
@@ -269,6 +285,15 @@ impl LocalSource {
             return Err(Error::usage(message).with(Code::Folder));
         }
         Ok(bytes)
+    }
+}
+
+/// Reads a module and its signature. A file that cannot be read is an error of the folder: no option names another one.
+fn read_module(source: &ModuleSource, id: &TransformId, registry: &RegistryArgs) -> Result<LocalModule> {
+    let read = source.read(None, &id.team, registry);
+    match source {
+        ModuleSource::File(_) => read.map_err(|error| error.with(Code::Folder)),
+        ModuleSource::Registry(..) => read,
     }
 }
 
