@@ -175,37 +175,22 @@ fn refused(error: TopicError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedded::{EmbeddedLog, Options};
-
-    #[test]
-    fn a_topic_tells_its_compaction_and_keeps_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let log = EmbeddedLog::open(Options::new(folder.path())).expect("opens");
-        let topics = OnKafka { log: Arc::new(log) };
-        let name = |raw: &str| -> TopicName { raw.parse().expect("valid") };
-        let settings = |compacted: bool| TopicSettings { partitions: 1, compacted };
-        for compacted in [true, false] {
-            let topic = name(&format!("t-{compacted}"));
-            topics.create(&topic, &settings(compacted)).expect("created");
-            let again = topics.create(&topic, &settings(compacted)).expect("the same settings");
-            assert_eq!((again.compacted, again.needs_keys), (Some(compacted), Some(compacted)));
-            assert_eq!(topics.rules(&topic).expect("there").needs_keys, compacted);
-        }
-        let error = topics.create(&name("t-false"), &settings(true)).expect_err("not compacted");
-        assert!(error.to_string().starts_with("error[E029]: compacted: t-false is not compacted"), "{error}");
-        topics.create(&name("t-true"), &settings(false)).expect("no compaction is asked for");
-    }
 
     #[test]
     fn compaction_with_deletion_and_unknown_settings_are_told_apart() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let log = EmbeddedLog::open(Options::new(folder.path())).expect("opens");
         let topic: TopicName = "t".parse().expect("valid");
         let wanted = TopicSettings { partitions: 1, compacted: true };
-        topics::create(&log, &topic, &wanted).expect("created");
-        let info = log.topic(&topic).expect("there");
         let refusal = |compacted: Option<bool>, needs_keys: Option<bool>| {
-            let found = TopicInfo { compacted, needs_keys, ..info.clone() };
+            let found = TopicInfo {
+                partitions: 1,
+                record_bytes_max: 1,
+                sent_bytes_max: 1,
+                compacted,
+                needs_keys,
+                tombstones_kept: None,
+                deleted_after: None,
+                id: None,
+            };
             refuse_other_cleanup(&topic, &wanted, &found).err().map(|error| error.to_string())
         };
         assert_eq!(refusal(None, None), None);
