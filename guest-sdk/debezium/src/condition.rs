@@ -50,12 +50,15 @@ impl Condition {
                 word => words.push(word.to_string().into_bytes()),
             }
         }
-        Ok(Condition { column: columns.add_compared(&spec.field), texts, words })
+        // Whether a value is there can be seen of any.
+        let only_null = texts.is_empty() && words.iter().all(|word| word == b"null");
+        let column = if only_null { columns.add(&spec.field) } else { columns.add_compared(&spec.field) };
+        Ok(Condition { column, texts, words })
     }
 
     /// Returns true if the condition holds for this value of its column. Numbers are compared as they are written: 1.0
     /// is not 1. It holds for no object and no array: take the value from
-    /// [`CompleteRow::need`](crate::CompleteRow::need), which refuses them.
+    /// [`CompleteRow::need`](crate::CompleteRow::need), which refuses them, unless the condition asks for null alone.
     pub fn holds(&self, value: Value<'_>) -> bool {
         match value.kind() {
             Kind::Text(text) if text.contains(&b'\\') => {
@@ -77,7 +80,12 @@ mod tests {
 
     #[track_caller]
     fn check(status: &str, expected: Result<bool, &str>) {
-        let values = serde_json::json!([4, "gone", null]).as_array().expect("an array").clone();
+        check_of(serde_json::json!([4, "gone", null]), status, expected);
+    }
+
+    #[track_caller]
+    fn check_of(values: serde_json::Value, status: &str, expected: Result<bool, &str>) {
+        let values = values.as_array().expect("an array").clone();
         let spec = ConditionSpec { field: "status".to_owned(), r#in: values };
         let mut columns = Columns::default();
         let condition = Condition::new("drop_when", spec, &mut columns).expect("it has values");
@@ -107,5 +115,8 @@ mod tests {
         check(r#"{"a":4}"#, Err("it is a JSON object"));
         check("[4]", Err("it is a JSON array"));
         check(r#"["__debezium_unavailable_value"]"#, Err("was not sent"));
+        // Whether there is a value can be seen of any.
+        check_of(serde_json::json!([null]), "[4]", Ok(false));
+        check_of(serde_json::json!([null]), "null", Ok(true));
     }
 }

@@ -100,7 +100,7 @@ pub enum EventError {
     /// least as null, or no members but its own.
     #[error(
         "the value has an `op`, a `source` and columns beside them, but neither `before` nor `after`, and is no envelope for \
-         certain. If it is a flat row, set `envelope: flat`"
+         certain. If it is a flat row, set `envelope: flat`; if it is an event of Debezium, `envelope: debezium`"
     )]
     OtherMembers,
     /// A flat row where the configuration expects an envelope.

@@ -19,7 +19,7 @@ use crate::ports::LogError;
 use super::access::Caller;
 use super::deployments::find_understood;
 use super::newest::{InputRecord, NewestError, newest};
-use super::openapi::NoTransform;
+use super::openapi::{InputDenied, NoTransform};
 use super::problem::Refusal;
 use super::redaction::Sight;
 use super::request::{Id, Params};
@@ -47,6 +47,7 @@ pub struct DeadLetterParams {
 #[utoipa::path(get, path = "/v1/teams/{team}/transforms/{name}/dead-letters", tag = "transforms", params(Id, DeadLetterParams),
     responses((status = 200, description = "The newest last", body = DeadLetterList),
         NoTransform,
+        InputDenied,
         (status = 503, description = "The topic could not be read in time (E043)")))]
 pub async fn list(
     State(shared): AppState,

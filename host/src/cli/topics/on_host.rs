@@ -89,10 +89,10 @@ impl Topics for OnHost<'_> {
             };
             let page = match self.page(&format!("{route}&{start}&wait={}ms", time.as_millis())) {
                 // A host that never answered is an error; a host that did may be back soon.
-                Err(error) if ends.is_none() && failures == 0 && error.kind == Kind::Unreachable => return Err(error),
+                Err(error) if ends.is_none() && failures == 0 && error.kind != Kind::Unavailable => return Err(error),
                 Err(error) if *follow && error.may_pass() => {
                     // In silence it would look like a topic without new records.
-                    if failures == 0 && error.kind == Kind::Unavailable {
+                    if failures == 0 {
                         text::tell(format_args!("trying again: {error}"));
                     }
                     std::thread::sleep(RECONNECT.spread(failures, random_u64()));

@@ -155,6 +155,13 @@ pub fn conflict(session: &Session, id: &TransformId, error: Error) -> Error {
 /// The error of a verb that ended between two changes. `participle` tells what it does to a transform.
 pub fn in_part(participle: &str, done: &[String], left: &[String], error: &Error) -> Error {
     let cause = error.as_part();
-    let message = format!("{cause}\n{participle}: {}\nnot {participle}: {}", done.join(", "), left.join(", "));
+    // The host may have made the change whose answer was lost.
+    let unknown = if error.kind == Kind::Broken { left.len().min(1) } else { 0 };
+    let mut message = format!("{cause}\n{participle}: {}", done.join(", "));
+    for (word, names) in [("perhaps", &left[..unknown]), ("not", &left[unknown..])] {
+        if !names.is_empty() {
+            message += &format!("\n{word} {participle}: {}", names.join(", "));
+        }
+    }
     Error::new(error.kind, message).with(Code::AppliedInPart)
 }
