@@ -3,8 +3,6 @@
 //! The files are public and the same for everybody. All data comes through the other routes, with the caller's rights. A
 //! browser loads nothing from anywhere else, runs no script but these, and asks this host alone (the policy below).
 
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -13,6 +11,7 @@ use crate::model::codes::Code;
 use crate::model::text::{cut, one_line};
 
 use super::problem::Refusal;
+use super::request::PageName;
 
 /// Permits the console's own files, and requests to this host. Scripts and styles within a page are not permitted.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -59,8 +58,7 @@ pub async fn index(headers: HeaderMap) -> Response {
     responses((status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 304, description = "The client has it already"),
         (status = 404, description = "No such file (E002)")))]
-pub async fn asset(file: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let Path(file) = file.map_err(|error| Refusal::new(Code::NoRoute, error.body_text()))?;
+pub async fn asset(PageName(file): PageName, headers: HeaderMap) -> Result<Response, Refusal> {
     let found = ASSETS.iter().find(|asset| asset.name == file);
     let missing = || {
         let shown = one_line(cut(&file, SHOWN_BYTES_MAX));

@@ -5,8 +5,7 @@ use std::sync::LazyLock;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::{OriginalUri, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -15,6 +14,7 @@ use crate::model::codes::{self, Code};
 
 use super::access::Caller;
 use super::problem::Refusal;
+use super::request::PageName;
 use super::shared::AppState;
 
 /// Liveness probe.
@@ -89,8 +89,7 @@ pub async fn error_codes() -> Response {
 #[utoipa::path(get, path = "/errors/{code}", tag = "host", params(("code" = String, Path)),
     responses((status = 200, description = "The page", body = String, content_type = "text/markdown"),
         (status = 404, description = "No such code (E002)")))]
-pub async fn error_page(raw: Result<Path<String>, PathRejection>) -> Result<Response, Refusal> {
-    let Path(raw) = raw.map_err(|error| Refusal::new(Code::NoRoute, error.body_text()))?;
+pub async fn error_page(PageName(raw): PageName) -> Result<Response, Refusal> {
     let code: Code = raw.parse().map_err(|message: String| Refusal::new(Code::NoRoute, message))?;
     Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], code.entry().page).into_response())
 }

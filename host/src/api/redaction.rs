@@ -28,7 +28,7 @@ use super::access::Caller;
 use super::problem::Refusal;
 use super::shared::{ApiState, Shared, blocking};
 
-/// The roles that may see what guests say of records.
+/// Each of these roles may see the texts of guests: log lines, and messages of failures.
 const GUEST_TEXT: [Role; 3] = [Role::Data, Role::Deploy, Role::Operate];
 
 /// The sight of one caller, by the file of teams and the catalog of one moment.
@@ -40,7 +40,7 @@ pub struct Sight {
     dead_letters: Arc<DeadLetterSources>,
     /// True if the caller has the role `data` in the team of the transform.
     has_data: bool,
-    /// True if the caller may see what guests say of records: log lines, and messages of failures.
+    /// True if the caller has one of [`GUEST_TEXT`]'s roles in the team of the transform.
     hears_guests: bool,
     /// True if no rule for a source keeps anything from the caller.
     is_clear: bool,

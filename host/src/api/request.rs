@@ -92,6 +92,18 @@ impl<S: Send + Sync, T: std::str::FromStr<Err = NameError>> FromRequestParts<S> 
     }
 }
 
+/// The only variable part of the path of a page or a file. A part that is no text names none.
+pub struct PageName(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PageName {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let parsed = Path::<String>::from_request_parts(parts, state).await;
+        parsed.map(|Path(name)| Self(name)).map_err(|rejection| Refusal::new(Code::NoRoute, rejection.body_text()))
+    }
+}
+
 async fn path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Path<T>, Refusal> {
     let parsed = Path::<T>::from_request_parts(parts, state).await;
     parsed.map_err(|rejection| Refusal::new(Code::BadName, rejection.body_text()))

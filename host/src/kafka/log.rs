@@ -50,7 +50,7 @@ pub struct KafkaLog {
     /// Clients that ask for offsets of groups, and for the bounds of topics: such a question waits for a leader, and holds up
     /// no other.
     pub(super) outsiders: ClientPool,
-    /// Those that ask for ends as one that reads uncommitted records.
+    /// Clients that ask for ends as one that reads uncommitted records.
     watermarks: ClientPool,
 }
 

@@ -127,7 +127,7 @@ impl<'de> Deserialize<'de> for StartSpec {
     }
 }
 
-/// A map whose keys are unique as what they are read as: `0` and `"0"` are one partition.
+/// A map that refuses a key twice after parsing: `0` and `"0"` are one partition.
 struct Unique<K, V>(BTreeMap<K, V>);
 
 impl<'de, K: Deserialize<'de> + Ord + fmt::Display, V: Deserialize<'de>> Deserialize<'de> for Unique<K, V> {

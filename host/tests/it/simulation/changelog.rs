@@ -40,7 +40,7 @@ struct Slot {
 
 pub type Fold = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Of steps whose time does not matter.
+/// Steps whose time does not matter are made at this time.
 const NOW: Monotonic = Monotonic::PAST;
 
 /// By partition number.
@@ -379,14 +379,19 @@ fn a_copy_that_lacks_nothing_is_never_too_old() {
     }
 }
 
-#[test]
-fn a_lost_answer_ends_no_restore() {
+/// A changelog that a restore reads in two pages.
+fn two_pages() -> ChangelogLog {
     let mut changelogs = Changelogs::default();
     for n in 0..2 * PAGE_RECORDS {
         changelogs.append(0, 1, format!("k{n}").as_bytes(), Some(b"1"), 5);
     }
     changelogs.end(1, true);
-    let log = ChangelogLog(Arc::new(Mutex::new(changelogs)));
+    ChangelogLog(Arc::new(Mutex::new(changelogs)))
+}
+
+#[test]
+fn a_lost_answer_ends_no_restore() {
+    let log = two_pages();
     let topic = "changelog".parse().expect("valid");
     let changelog = Changelog { log: &log, topic: &topic, partition: 0, committed: None, copy_age_max: copy_age_max(None) };
     let mut restore =
@@ -409,16 +414,11 @@ fn a_lost_answer_ends_no_restore() {
 /// A changelog may forget deletions while a restore stands still: so the copy must not pass for a new one before its end.
 #[test]
 fn a_copy_is_as_old_as_it_was_until_its_restore_has_ended() {
-    let mut changelogs = Changelogs::default();
-    for n in 0..2 * PAGE_RECORDS {
-        changelogs.append(0, 1, format!("k{n}").as_bytes(), Some(b"1"), 5);
-    }
-    changelogs.end(1, true);
     let disk = Disk::default();
     let mut copy = Memory::default();
     copy.apply(Vec::new(), &Mark { at: 5, ..Mark::default() }).expect("memory does not fail");
     disk.lock().insert(0, copy);
-    let log = ChangelogLog(Arc::new(Mutex::new(changelogs)));
+    let log = two_pages();
     let topic = "changelog".parse().expect("valid");
     let copy_age_max = copy_age_max(None);
     let changelog = Changelog { log: &log, topic: &topic, partition: 0, committed: None, copy_age_max };

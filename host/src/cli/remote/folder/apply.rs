@@ -152,7 +152,7 @@ pub fn conflict(session: &Session, id: &TransformId, error: Error) -> Error {
     Error::new(Kind::Failed, message).with(Code::ChangedMeanwhile)
 }
 
-/// The error of a verb that ended between two changes. `participle` tells what it does to a transform.
+/// Makes the error of a verb that ended between two changes. `participle` names the change: `applied`, `pruned`.
 pub fn in_part(participle: &str, done: &[String], left: &[String], error: &Error) -> Error {
     let cause = error.as_part();
     // The host may have made the change whose answer was lost.
